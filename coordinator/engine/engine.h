@@ -1,0 +1,122 @@
+// The engine: one thread that owns the core (core.h), feeds it events and carries out its actions. Edges talk to it through this header only.
+//
+// Thread rule: public methods are safe from any thread and never block (but Stop); sinks are called on the engine thread and must not block
+// or call back into the engine.
+// Invariants:
+//   E1  Every submitted request gets exactly one OnEnd, after which its sink is never called again and is released.
+//   E2  Deltas of a choice come in order without gaps; a committed token never changes.
+//   E3  The inbox is bounded: Submit is refused with RESOURCE_EXHAUSTED at `max_queue_len` waiting requests; cancels and results always fit.
+#ifndef QUIRE_COORDINATOR_ENGINE_ENGINE_H_
+#define QUIRE_COORDINATOR_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "coordinator/cluster/worker_group.h"
+#include "coordinator/request/request.h"
+#include "coordinator/scheduler/step_plan.h"
+
+namespace quire::engine {
+
+struct TokenDelta {
+  int32_t token = -1;
+  TokenLogprobs logprobs;  // valid iff params.logprobs >= 0
+};
+
+enum class FinishReason : uint8_t { kStop, kLength, kAbort };
+
+// News of one choice after one step.
+struct ChoiceDelta {
+  uint32_t index = 0;
+  uint64_t offset = 0;             // of tokens[0] in the choice's output
+  std::vector<TokenDelta> tokens;  // usually one
+  std::string text;                // may trail the tokens
+  bool finished = false;
+  // Valid iff finished:
+  FinishReason reason = FinishReason::kStop;
+  int32_t matched_stop_token = -1;  // a stop_token_ids or end-of-sequence id; -1 = none
+  std::string matched_stop_str;     // empty = none
+};
+
+struct RequestTiming {
+  absl::Duration queue;    // arrival to first scheduled
+  absl::Duration prefill;  // first scheduled to first token
+  absl::Duration decode;   // first token to last
+};
+
+// Where a request's output goes. Owned by the engine from Submit to OnEnd.
+class RequestSink {
+ public:
+  virtual ~RequestSink() = default;
+  virtual void OnDelta(const ChoiceDelta& delta) = 0;
+  // OK after all choices finished; else why the request ended early (CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE, ...).
+  virtual void OnEnd(const absl::Status& status, const RequestTiming& timing) = 0;
+};
+
+struct EngineOptions {
+  int64_t max_num_seqs = 256;
+  int64_t max_num_batched_tokens = 2048;
+  int64_t max_queue_len = 1024;       // waiting requests
+  int64_t max_model_len = 0;          // 0 = the replica's
+  absl::Duration min_step_deadline = absl::Seconds(30);  // a step may take max(this, 8 x predicted)
+  int max_form_attempts = 5;          // consecutive failures before the engine gives up
+  absl::Duration stats_interval = absl::Seconds(10);  // between log lines while busy
+};
+
+// A snapshot, refreshed after every step; any thread may read one.
+struct Loads {
+  int64_t num_running_reqs = 0;
+  int64_t num_waiting_reqs = 0;
+  int64_t num_used_tokens = 0;  // computed tokens held in blocks
+  int64_t max_total_num_tokens = 0;
+  int64_t num_preemptions = 0;
+  int64_t generation_tokens_total = 0;
+  int64_t prompt_tokens_total = 0;
+  double gen_throughput = 0;  // tokens/s over the last 10 s
+  uint64_t stale_replies_total = 0;
+  uint64_t epoch = 0;
+  uint64_t steps = 0;
+  double step_seconds_p50 = 0;    // of recent steps: send to commit
+  double worker_seconds_p50 = 0;  // slowest rank's exec time
+  std::vector<RankUsage> ranks;
+};
+
+class Engine {
+ public:
+  // Starts the thread and begins to form epoch 1. The group must outlive the engine.
+  Engine(const EngineOptions& options, cluster::WorkerGroup* group);
+  ~Engine();
+
+  // Takes over the request and its sink. Everything that can be refused for its content was refused before (frontend/validate).
+  // Errors (the sink is not called): RESOURCE_EXHAUSTED queue full; ALREADY_EXISTS live request_id; UNAVAILABLE not formed yet or stopping;
+  // INVALID_ARGUMENT what can never fit the cache, with both numbers.
+  absl::Status Submit(request::Request request, std::unique_ptr<RequestSink> sink);
+
+  // Ends a request; its blocks are free before the next step. Unknown ids are ignored.
+  void Cancel(const std::string& request_id);
+
+  Loads GetLoads() const;
+
+  // The replica, once formed; UNAVAILABLE before, FAILED_PRECONDITION if it gave up (with the last reason).
+  absl::Status GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const;
+  // Blocks until the first formation or its failure.
+  absl::Status WaitUntilFormed(absl::Duration timeout);
+
+  // Forward progress: formed, and either idle or a step finished within the last 2 s (or within the running step's deadline).
+  bool Ready() const;
+
+  // Refuses new requests, ends the running ones with UNAVAILABLE after `grace`, joins the thread. Idempotent.
+  void Stop(absl::Duration grace);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace quire::engine
+
+#endif  // QUIRE_COORDINATOR_ENGINE_ENGINE_H_

@@ -1,0 +1,49 @@
+// A request as the core takes it: validated, tokenized, with every default filled in. Plain data; built in one place
+// (frontend/validate.cc) and immutable afterwards. Field limits: docs in proto/generate.proto.
+#ifndef QUIRE_COORDINATOR_REQUEST_REQUEST_H_
+#define QUIRE_COORDINATOR_REQUEST_REQUEST_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "coordinator/request/output_decoder.h"
+
+namespace quire::request {
+
+struct SamplingParams {
+  float temperature = 1.0f;
+  float top_p = 1.0f;
+  uint32_t top_k = 0;
+  float min_p = 0.0f;
+  float frequency_penalty = 0.0f;
+  float presence_penalty = 0.0f;
+  float repetition_penalty = 1.0f;
+  uint32_t max_tokens = 16;
+  uint32_t min_tokens = 0;
+  std::vector<std::string> stop;
+  std::vector<int32_t> stop_token_ids;
+  bool ignore_eos = false;
+  bool include_stop_str_in_output = false;
+  uint32_t n = 1;
+  int32_t logprobs = -1;  // -1 = none
+  uint64_t seed = 0;      // always set: drawn at admission if the client gave none
+  std::vector<std::pair<int32_t, float>> logit_bias;
+};
+
+struct Request {
+  std::string request_id;  // the client's label; unique among live requests
+  std::vector<int32_t> prompt_ids;
+  SamplingParams params;
+  absl::Time deadline = absl::InfiniteFuture();
+  // Makes the text decoder of one choice. Called on the engine thread; null = no text (ids only).
+  std::function<std::unique_ptr<OutputDecoder>()> make_decoder;
+};
+
+}  // namespace quire::request
+
+#endif  // QUIRE_COORDINATOR_REQUEST_REQUEST_H_

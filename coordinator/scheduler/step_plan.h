@@ -1,0 +1,122 @@
+// One step as data: what the ranks shall do and what came back. Leaf: plain data that scheduler, engine and cluster share; any thread.
+#ifndef QUIRE_COORDINATOR_SCHEDULER_STEP_PLAN_H_
+#define QUIRE_COORDINATOR_SCHEDULER_STEP_PLAN_H_
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace quire {
+
+// What the ranks must know of a sequence's sampling. Sent once per admission (and again after a recompute preemption).
+struct RankSampling {
+  uint64_t seed = 0;
+  uint32_t choice = 0;
+  float temperature = 1.0f;
+  float top_p = 1.0f;
+  uint32_t top_k = 0;
+  float min_p = 0.0f;
+  float repetition_penalty = 1.0f;
+  float frequency_penalty = 0.0f;
+  float presence_penalty = 0.0f;
+  uint32_t min_tokens = 0;
+  int32_t num_logprobs = -1;
+  std::vector<int32_t> banned_until_min;
+  std::vector<std::pair<int32_t, float>> logit_bias;
+};
+
+struct NewSequence {
+  uint32_t seq = 0;                // index in the ranks' sequence tables
+  std::vector<int32_t> token_ids;  // prompt, then committed output
+  uint32_t prompt_len = 0;
+  uint32_t num_computed = 0;  // tokens whose keys are in `block_ids` already
+  std::vector<int32_t> block_ids;
+  RankSampling sampling;
+};
+
+struct PrefillItem {
+  uint32_t seq = 0;
+  uint32_t num_tokens = 0;
+  bool sample = false;  // the last known token is in this chunk: draw the next one
+};
+
+struct ForkItem {
+  uint32_t parent = 0;
+  uint32_t child = 0;
+  uint32_t choice = 0;
+};
+
+struct BlockAppend {
+  uint32_t seq = 0;
+  int32_t block = 0;
+};
+
+struct BlockReplace {
+  uint32_t seq = 0;
+  uint32_t index = 0;  // in the sequence's table
+  int32_t block = 0;
+};
+
+// Order of application on a rank: finished, new, forks, block_appends, block_replaces, swap_outs, block_copies, swap_ins, then compute. Items in
+// batch order: `decode`, then `prefill`.
+struct StepPlan {
+  uint64_t epoch = 0;
+  uint64_t step = 0;
+  uint32_t deadline_ms = 0;
+  std::vector<uint32_t> finished;
+  std::vector<NewSequence> new_sequences;
+  std::vector<ForkItem> forks;
+  std::vector<BlockAppend> block_appends;
+  std::vector<BlockReplace> block_replaces;
+  std::vector<std::pair<int32_t, int32_t>> swap_outs;     // device, host
+  std::vector<std::pair<int32_t, int32_t>> block_copies;  // source, destination
+  std::vector<std::pair<int32_t, int32_t>> swap_ins;      // host, device
+  std::vector<uint32_t> decode;
+  std::vector<PrefillItem> prefill;
+
+  // Tokens computed by this step.
+  int64_t num_tokens() const {
+    int64_t n = static_cast<int64_t>(decode.size());
+    for (const PrefillItem& p : prefill) n += p.num_tokens;
+    return n;
+  }
+};
+
+struct TokenLogprobs {
+  float sampled = 0.0f;
+  std::vector<std::pair<int32_t, float>> top;
+};
+
+struct RankUsage {
+  uint32_t device_blocks_total = 0;
+  uint32_t device_blocks_used = 0;
+  uint32_t host_blocks_total = 0;
+  uint32_t host_blocks_used = 0;
+  uint32_t exec_us = 0;
+  uint32_t collective_us = 0;
+  uint32_t wait_us = 0;
+};
+
+// What all ranks together answered to one step.
+struct StepResult {
+  uint64_t epoch = 0;
+  uint64_t step = 0;
+  std::vector<int32_t> tokens;          // one per sampling item, in batch order
+  std::vector<TokenLogprobs> logprobs;  // one per sampling item that asked (num_logprobs >= 0), in batch order
+  std::vector<RankUsage> ranks;         // by rank
+};
+
+// What a replica says of itself when it has formed: the only things that the coordinator knows of a model.
+struct ReplicaInfo {
+  uint64_t epoch = 0;
+  int32_t vocab_size = 0;
+  int32_t max_model_len = 0;  // tokens
+  std::vector<int32_t> eos_token_ids;
+  int64_t device_blocks = 0;
+  int64_t host_blocks = 0;
+  int32_t block_size = 16;  // tokens
+};
+
+}  // namespace quire
+
+#endif  // QUIRE_COORDINATOR_SCHEDULER_STEP_PLAN_H_
