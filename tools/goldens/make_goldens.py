@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes the golden checkpoints and logits in tests/goldens with Hugging Face transformers as the reference.
 
-Each case is a tiny model with random weights, written as a Hugging Face directory, plus golden.safetensors (see README.md for the
-tensor names). The weights are not the library's initialisation: every norm and bias is random too, because zero biases and unit
+Each case is a tiny model with random weights, written as a Hugging Face directory, plus golden.safetensors and golden.json
+(README.md names what they hold). The weights are not the library's initialisation: every norm and bias is random too, because zero biases and unit
 norms hide mistakes.
 
 Invariants:
@@ -207,7 +207,8 @@ def write_single(out, config, state, golden=None):
     if golden:
         tensors, facts = golden
         versions = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
-        save(out / "golden.safetensors", tensors, {**facts, **versions})
+        save(out / "golden.safetensors", tensors, {"format": "pt"})
+        write_json(out / "golden.json", {**facts, **versions})
 
 
 def write_sharded(out, config, state, num_shards):
