@@ -1,13 +1,15 @@
 // The one interface to a device: memory, packed weights and the operations of a decoder step.
 //
-// Thread rule: one thread (the rank's compute thread) calls a Backend; the backend may use threads of its own inside a call.
-// Invariants:
-//   B1  Public methods check shapes, types and strides and CHECK-fail with both values; private virtuals compute. A shape error is a bug
+// Thread rule: one thread (the rank's compute thread) calls a Backend; the backend may use threads of its own inside a
+// call. Invariants:
+//   B1  Public methods check shapes, types and strides and CHECK-fail with both values; private virtuals compute. A
+//   shape error is a bug
 //       of the caller: everything that comes from a file or a peer was validated before.
-//   B2  Determinism: the bits of an output row depend only on that row's inputs, never on how many rows share the call, on chunking or on the
+//   B2  Determinism: the bits of an output row depend only on that row's inputs, never on how many rows share the call,
+//   on chunking or on the
 //       number of threads. Every reduction has a fixed order.
-//   B3  Activations are f32 on CPU (`activation_dtype()`); weights and cache keep their stored type and are widened in registers.
-//   B4  A weight is read once per MatMul, whatever the number of rows.
+//   B3  Activations are f32 on CPU (`activation_dtype()`); weights and cache keep their stored type and are widened in
+//   registers. B4  A weight is read once per MatMul, whatever the number of rows.
 // Source of the split between checks and kernels: CTranslate2's ops; of the paged layout: PagedAttention (SOSP'23).
 #ifndef QUIRE_KERNELS_BACKEND_H_
 #define QUIRE_KERNELS_BACKEND_H_
@@ -15,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -46,15 +49,15 @@ class Buffer {
 enum class NormKind : uint8_t { kLayer, kRms };
 enum class ActivationKind : uint8_t { kRelu, kGeluErf, kGeluTanh, kSilu };
 
-// The paged cache of one rank. One block = one contiguous extent of `block_bytes()` holding K and V of every layer; inside a
-// (block, layer) extent the layout is the backend's own.
+// The paged cache of one rank. One block = one contiguous extent of `block_bytes()` holding K and V of every layer;
+// inside a (block, layer) extent the layout is the backend's own.
 struct KvCacheLayout {
   DType dtype = DType::kF32;
   int64_t num_blocks = 0;
   int64_t num_layers = 0;
   int64_t num_kv_heads = 0;  // of this rank
   int64_t head_dim = 0;
-  int64_t block_size = 16;  // tokens
+  int64_t block_size = 16;  // tokens; a multiple of 16, at most 512
 
   int64_t layer_bytes() const { return 2 * num_kv_heads * head_dim * block_size * DTypeBytes(dtype); }
   int64_t block_bytes() const { return num_layers * layer_bytes(); }
@@ -67,8 +70,10 @@ struct KvCacheView {
 
 // The sequences of a step, as Attend and StoreKv see them. All arrays are host memory owned by the caller.
 struct AttendBatch {
-  absl::Span<const int32_t> query_start;   // [num_seqs + 1], row of each sequence's first query; ascending, last = num_tokens
-  absl::Span<const int32_t> context_len;   // [num_seqs], keys visible to the sequence's last query (its queries included)
+  absl::Span<const int32_t>
+      query_start;  // [num_seqs + 1], row of each sequence's first query; ascending, last = num_tokens
+  absl::Span<const int32_t>
+      context_len;  // [num_seqs], keys visible to the sequence's last query (its queries included)
   absl::Span<const int32_t> block_tables;  // [num_seqs, max_blocks], block ids; row s covers context_len[s] tokens
   int64_t max_blocks = 0;
 
@@ -96,13 +101,13 @@ class Backend {
   virtual absl::Status Synchronize() = 0;
 
   // --- weights ---
-  // Packs the parts, each [rows_i, cols] f32/f16/bf16 with any strides, one below the other, into one weight of type `stored`. The
-  // parts may be views of a mapped file; they are not needed afterwards.
+  // Packs the parts, each [rows_i, cols] f32/f16/bf16 with any strides, one below the other, into one weight of type
+  // `stored`. The parts may be views of a mapped file; they are not needed afterwards.
   absl::StatusOr<std::unique_ptr<Weight>> Pack(absl::Span<const TensorView> parts, DType stored);
 
   // --- operations; [num_tokens, ...] rows may have a stride ---
-  // out[t] = table[ids[t] - first_row], zeros where ids[t] lies outside [first_row, first_row + rows) (vocabulary shards; summed later).
-  // Shapes: table [rows, hidden] any float type; ids [num_tokens]; out [num_tokens, hidden] f32.
+  // out[t] = table[ids[t] - first_row], zeros where ids[t] lies outside [first_row, first_row + rows) (vocabulary
+  // shards; summed later). Shapes: table [rows, hidden] any float type; ids [num_tokens]; out [num_tokens, hidden] f32.
   void Embed(const TensorView& table, int64_t first_row, absl::Span<const int32_t> ids, const TensorView& out);
 
   // Shapes: x, out [num_tokens, hidden]; weight, bias [hidden] f32, bias optional. x may be out.
@@ -116,8 +121,8 @@ class Backend {
   // Shapes: x [num_tokens, num_heads, head_dim]; cos_sin [max_position, 2, half] f32; positions [num_tokens].
   void Rope(const TensorView& x, const TensorView& cos_sin, absl::Span<const int32_t> positions);
 
-  // Scatters keys and values into the cache. Shapes: k, v [num_tokens, num_kv_heads, head_dim]; slot_mapping [num_tokens] =
-  // block * block_size + offset, -1 skips. Requires: slots unique.
+  // Scatters keys and values into the cache. Shapes: k, v [num_tokens, num_kv_heads, head_dim]; slot_mapping
+  // [num_tokens] = block * block_size + offset, -1 skips. Requires: slots unique.
   void StoreKv(const TensorView& k, const TensorView& v, absl::Span<const int64_t> slot_mapping, int64_t layer,
                const KvCacheView& cache);
 
@@ -139,8 +144,11 @@ class Backend {
   // Copies whole blocks inside the cache: pairs (source, destination), applied in order.
   void CopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, const KvCacheView& cache);
 
-  // Sampling, defined in sampling_ops.h. Shapes: logits [num_rows, vocab] f32, edited in place; rows and edits [num_rows].
-  void EditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits);
+  // Sampling, defined in sampling_ops.h. Shapes: logits [num_rows, vocab] f32, edited in place; rows, edits, results
+  // [num_rows]. Call order for a step: LogProbs (iff a row wants log-probs), EditLogits (iff a row has edits), Sample,
+  // with the same results. EditLogits keeps the raw logits of edited ids in results where LogProbs asked for it;
+  // results may be empty otherwise.
+  void EditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits, absl::Span<SampleResult> results = {});
   void LogProbs(const TensorView& logits, absl::Span<const SampleRow> rows, absl::Span<SampleResult> results);
   void Sample(const TensorView& logits, absl::Span<const SampleRow> rows, absl::Span<SampleResult> results);
 
@@ -160,7 +168,8 @@ class Backend {
   virtual void DoAddResidual(const TensorView& x, const TensorView& y) = 0;
   virtual void DoGatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) = 0;
   virtual void DoCopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, const KvCacheView& cache) = 0;
-  virtual void DoEditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits) = 0;
+  virtual void DoEditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits,
+                            absl::Span<SampleResult> results) = 0;
   virtual void DoLogProbs(const TensorView& logits, absl::Span<const SampleRow> rows,
                           absl::Span<SampleResult> results) = 0;
   virtual void DoSample(const TensorView& logits, absl::Span<const SampleRow> rows,
@@ -170,9 +179,13 @@ class Backend {
 struct CpuBackendOptions {
   int num_threads = 1;
   bool reference = false;  // the readable oracle instead of the fast kernels
+  std::string isa;         // one of CpuIsas(); empty = the best of this machine
 };
 
-// The CPU backend. Errors: INVALID_ARGUMENT if num_threads is not in [1, 256].
+// Instruction sets that the fast kernels have and this machine runs, best first: "avx512", "avx2", "baseline".
+std::vector<std::string> CpuIsas();
+
+// The CPU backend. Errors: INVALID_ARGUMENT if num_threads is not in [1, 256] or isa is not in CpuIsas().
 absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuBackendOptions& options);
 
 }  // namespace quire::kernels

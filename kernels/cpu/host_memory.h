@@ -1,0 +1,22 @@
+// Memory of the CPU backends: big zeroed buffers on huge pages where the kernel has them. Any thread.
+#ifndef QUIRE_KERNELS_CPU_HOST_MEMORY_H_
+#define QUIRE_KERNELS_CPU_HOST_MEMORY_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+
+namespace quire::kernels::cpu {
+
+// Zeroed memory, page aligned; its pages are taken when first touched. Errors: RESOURCE_EXHAUSTED with the bytes asked
+// and free.
+absl::StatusOr<std::unique_ptr<Buffer>> AllocateHost(int64_t bytes);
+
+// Memory that the system would give without swapping: MemAvailable, or what the cgroup leaves if that is less.
+absl::StatusOr<int64_t> FreeHostBytes();
+
+}  // namespace quire::kernels::cpu
+
+#endif  // QUIRE_KERNELS_CPU_HOST_MEMORY_H_

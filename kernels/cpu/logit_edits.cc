@@ -1,0 +1,43 @@
+#include "kernels/cpu/logit_edits.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace quire::kernels::cpu {
+namespace {
+
+void KeepRawLogits(const LogitEdits& edits, const float* logits, SampleResult* result) {
+  std::vector<std::pair<int32_t, float>>& kept = result->raw_edited;
+  kept.clear();
+  kept.reserve(edits.bias.size() + edits.banned.size() + edits.seen.size());
+  for (const auto& [id, bias] : edits.bias) kept.emplace_back(id, logits[id]);
+  for (int32_t id : edits.banned) kept.emplace_back(id, logits[id]);
+  for (int32_t id : edits.seen) kept.emplace_back(id, logits[id]);
+  std::sort(kept.begin(), kept.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+}
+
+}  // namespace
+
+void ApplyLogitEdits(const LogitEdits& edits, float* logits, SampleResult* result) {
+  if (result != nullptr && result->wants_logprob) KeepRawLogits(edits, logits, result);
+  for (const auto& [id, bias] : edits.bias) logits[id] += bias;
+  for (int32_t id : edits.banned) logits[id] = -std::numeric_limits<float>::infinity();
+  if (edits.repetition_penalty == 1.0f && edits.frequency_penalty == 0.0f && edits.presence_penalty == 0.0f) return;
+  for (size_t i = 0; i < edits.seen.size(); ++i) {
+    float& logit = logits[edits.seen[i]];
+    logit = logit > 0.0f ? logit / edits.repetition_penalty : logit * edits.repetition_penalty;
+    logit -= edits.frequency_penalty * static_cast<float>(edits.seen_counts[i]);
+    if (edits.seen_counts[i] > 0) logit -= edits.presence_penalty;
+  }
+}
+
+void SetLogprob(const float* logits, SampleResult* result) {
+  if (!result->wants_logprob) return;
+  const auto& kept = result->raw_edited;
+  const auto it = std::lower_bound(kept.begin(), kept.end(), result->token,
+                                   [](const auto& entry, int32_t id) { return entry.first < id; });
+  const float raw = it != kept.end() && it->first == result->token ? it->second : logits[result->token];
+  result->logprob = raw - result->raw_log_normalizer;
+}
+
+}  // namespace quire::kernels::cpu
