@@ -109,9 +109,9 @@ run_parts() {
   echo "commit $(git -c safe.directory='*' -C "$root/root/quire" rev-parse --short HEAD)"
   timed install inside "$root" /root/quire/tools/install_deps.sh
   for part in "${ONLY[@]}"; do
+    # shellcheck disable=SC2086  # TEST_ARGS is a list of words by contract
     case $part in
       demo) timed demo inside "$root" /root/quire/tools/demo.sh ;;
-      # shellcheck disable=SC2086  # a list of words by contract
       test) timed test inside "$root" /root/quire/tools/test.sh $TEST_ARGS ;;
     esac
     [[ -z $FAILED ]] || break

@@ -40,7 +40,7 @@ missing_packages() {
 }
 
 # Runs apt-get with bounded waits; $SUDO is empty for root.
-apt() {
+apt_get() {
   ${SUDO:+$SUDO} env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=2 -o DPkg::Lock::Timeout=120 "$@" </dev/null
 }
 
@@ -82,9 +82,9 @@ main() {
   for ((attempt = 1; attempt <= MAX_ATTEMPTS; attempt++)); do
     # The first attempt trusts package lists that are already there; an update costs more than most installs.
     if ((attempt > 1)) || ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
-      apt update || echo "install_deps: apt-get update failed (attempt $attempt of $MAX_ATTEMPTS)" >&2
+      apt_get update || echo "install_deps: apt-get update failed (attempt $attempt of $MAX_ATTEMPTS)" >&2
     fi
-    if apt install -y --no-install-recommends "${missing[@]}"; then
+    if apt_get install -y --no-install-recommends "${missing[@]}"; then
       mapfile -t missing < <(missing_packages)
       ((${#missing[@]} == 0)) || die "apt-get succeeded but these are still missing: ${missing[*]}"
       return 0
