@@ -17,36 +17,11 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "coordinator/cluster/worker_group.h"
+#include "coordinator/engine/output.h"
 #include "coordinator/request/request.h"
 #include "coordinator/scheduler/step_plan.h"
 
 namespace quire::engine {
-
-struct TokenDelta {
-  int32_t token = -1;
-  TokenLogprobs logprobs;  // valid iff params.logprobs >= 0
-};
-
-enum class FinishReason : uint8_t { kStop, kLength, kAbort };
-
-// News of one choice after one step.
-struct ChoiceDelta {
-  uint32_t index = 0;
-  uint64_t offset = 0;             // of tokens[0] in the choice's output
-  std::vector<TokenDelta> tokens;  // usually one
-  std::string text;                // may trail the tokens
-  bool finished = false;
-  // Valid iff finished:
-  FinishReason reason = FinishReason::kStop;
-  int32_t matched_stop_token = -1;  // a stop_token_ids or end-of-sequence id; -1 = none
-  std::string matched_stop_str;     // empty = none
-};
-
-struct RequestTiming {
-  absl::Duration queue;    // arrival to first scheduled
-  absl::Duration prefill;  // first scheduled to first token
-  absl::Duration decode;   // first token to last
-};
 
 // Where a request's output goes. Owned by the engine from Submit to OnEnd.
 class RequestSink {

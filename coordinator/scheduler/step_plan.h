@@ -74,6 +74,20 @@ struct StepPlan {
   std::vector<uint32_t> decode;
   std::vector<PrefillItem> prefill;
 
+  // Empties the lists and keeps their memory.
+  void Clear() {
+    finished.clear();
+    new_sequences.clear();
+    forks.clear();
+    block_appends.clear();
+    block_replaces.clear();
+    swap_outs.clear();
+    block_copies.clear();
+    swap_ins.clear();
+    decode.clear();
+    prefill.clear();
+  }
+
   // Tokens computed by this step.
   int64_t num_tokens() const {
     int64_t n = static_cast<int64_t>(decode.size());

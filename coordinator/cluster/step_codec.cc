@@ -1,0 +1,137 @@
+// How plans and replies map to worker.proto: see the header for what it promises.
+#include "coordinator/cluster/step_codec.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "proto/plan_digest.h"
+#include "proto/worker.pb.h"
+
+namespace quire::cluster {
+namespace {
+
+using Uint32List = google::protobuf::RepeatedField<uint32_t>;
+using BlockPairs = std::vector<std::pair<int32_t, int32_t>>;
+
+void Assign(const std::vector<uint32_t>& from, Uint32List* to) { to->Add(from.begin(), from.end()); }
+
+void Assign(const std::vector<int32_t>& from, Uint32List* to) {
+  to->Reserve(static_cast<int>(from.size()));
+  for (const int32_t value : from) to->AddAlreadyReserved(static_cast<uint32_t>(value));
+}
+
+void Assign(const BlockPairs& from, Uint32List* to) {
+  to->Reserve(static_cast<int>(2 * from.size()));
+  for (const auto& [source, destination] : from) {
+    to->AddAlreadyReserved(static_cast<uint32_t>(source));
+    to->AddAlreadyReserved(static_cast<uint32_t>(destination));
+  }
+}
+
+void EncodeSampling(const RankSampling& from, worker::v1::NewSequence* to) {
+  to->set_seed(from.seed);
+  to->set_choice(from.choice);
+  to->set_temperature(from.temperature);
+  to->set_top_p(from.top_p);
+  to->set_top_k(from.top_k);
+  to->set_min_p(from.min_p);
+  to->set_repetition_penalty(from.repetition_penalty);
+  to->set_frequency_penalty(from.frequency_penalty);
+  to->set_presence_penalty(from.presence_penalty);
+  to->set_min_tokens(from.min_tokens);
+  Assign(from.banned_until_min, to->mutable_banned_until_min());
+  to->set_num_logprobs(from.num_logprobs);
+  if (from.logit_bias.empty()) return;
+  for (const auto& [id, value] : from.logit_bias) {
+    to->mutable_logit_bias()->add_ids(static_cast<uint32_t>(id));
+    to->mutable_logit_bias()->add_values(value);
+  }
+}
+
+void EncodeSequence(const NewSequence& from, worker::v1::NewSequence* to) {
+  to->set_seq(from.seq);
+  Assign(from.token_ids, to->mutable_token_ids());
+  to->set_prompt_len(from.prompt_len);
+  to->set_num_computed(from.num_computed);
+  Assign(from.block_ids, to->mutable_block_ids());
+  EncodeSampling(from.sampling, to);
+}
+
+void EncodeTables(const StepPlan& plan, worker::v1::Step* to) {
+  for (const ForkItem& fork : plan.forks) {
+    to->add_forks(fork.parent);
+    to->add_forks(fork.child);
+    to->add_forks(fork.choice);
+  }
+  for (const BlockAppend& append : plan.block_appends) {
+    to->add_block_appends(append.seq);
+    to->add_block_appends(static_cast<uint32_t>(append.block));
+  }
+  for (const BlockReplace& replace : plan.block_replaces) {
+    to->add_block_replaces(replace.seq);
+    to->add_block_replaces(replace.index);
+    to->add_block_replaces(static_cast<uint32_t>(replace.block));
+  }
+  Assign(plan.swap_outs, to->mutable_swap_outs());
+  Assign(plan.block_copies, to->mutable_block_copies());
+  Assign(plan.swap_ins, to->mutable_swap_ins());
+}
+
+}  // namespace
+
+StepEncoder::StepEncoder() : message_(std::make_unique<worker::v1::CoordinatorMessage>()) {}
+StepEncoder::~StepEncoder() = default;
+
+EncodedStep StepEncoder::Encode(const StepPlan& plan) {
+  // Clearing the inner message (not the oneof, which would free it) keeps the arrays' room.
+  worker::v1::Step* step = message_->mutable_step();
+  step->Clear();
+  step->set_epoch(plan.epoch);
+  step->set_step(plan.step);
+  step->set_deadline_ms(plan.deadline_ms);
+  for (const NewSequence& sequence : plan.new_sequences) EncodeSequence(sequence, step->add_new_sequences());
+  Assign(plan.finished, step->mutable_finished());
+  EncodeTables(plan, step);
+  Assign(plan.decode, step->mutable_decode());
+  size_t num_tokens = plan.decode.size();
+  for (const PrefillItem& item : plan.prefill) {
+    step->add_prefill(item.seq);
+    step->add_prefill(item.num_tokens);
+    step->add_prefill(item.sample ? 1 : 0);
+    if (item.sample) ++num_tokens;
+  }
+  const uint64_t digest = proto::PlanDigest(*step);
+  step->set_plan_digest(digest);
+  auto bytes = std::make_shared<std::string>();
+  CHECK(message_->SerializeToString(bytes.get())) << "step " << plan.step << " cannot be serialized";
+  return {{plan.epoch, plan.step, digest, num_tokens}, std::move(bytes)};
+}
+
+RankReply DecodeDone(const worker::v1::Done& done) {
+  RankReply reply;
+  reply.epoch = done.epoch();
+  reply.step = done.step();
+  reply.digest = done.plan_digest();
+  reply.rank = done.rank();
+  reply.tokens.assign(done.tokens().begin(), done.tokens().end());
+  reply.logprobs.reserve(done.logprobs_size());
+  for (const worker::v1::Logprobs& from : done.logprobs()) {
+    TokenLogprobs& to = reply.logprobs.emplace_back();
+    to.sampled = from.sampled();
+    const int count = std::min(from.top_ids_size(), from.top_values_size());
+    to.top.reserve(count);
+    for (int i = 0; i < count; ++i) to.top.emplace_back(static_cast<int32_t>(from.top_ids(i)), from.top_values(i));
+  }
+  reply.usage.device_blocks_total = done.device_blocks_total();
+  reply.usage.device_blocks_used = done.device_blocks_used();
+  reply.usage.host_blocks_total = done.host_blocks_total();
+  reply.usage.host_blocks_used = done.host_blocks_used();
+  reply.usage.exec_us = done.exec_us();
+  reply.usage.collective_us = done.collective_us();
+  reply.usage.wait_us = done.wait_us();
+  return reply;
+}
+
+}  // namespace quire::cluster

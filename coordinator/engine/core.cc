@@ -1,0 +1,328 @@
+// The state machine. See core.h.
+#include "coordinator/engine/core.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace quire::engine {
+
+using request::Sequence;
+using request::SequenceGroup;
+
+namespace {
+
+absl::Duration Between(absl::Time from, absl::Time to) {
+  return from == absl::InfiniteFuture() || to == absl::InfiniteFuture() ? absl::ZeroDuration() : to - from;
+}
+
+RequestTiming TimingOf(const SequenceGroup& group, absl::Time now) {
+  // A request that ends before a mark was reached spent all its time in the phase before.
+  RequestTiming timing;
+  const absl::Time scheduled = std::min(group.first_scheduled, now);
+  timing.queue = scheduled - group.arrival;
+  timing.prefill = Between(group.first_scheduled, std::min(group.first_token, now));
+  timing.decode = Between(group.first_token, group.last_token);
+  return timing;
+}
+
+}  // namespace
+
+Core::Core(const CoreOptions& options) : options_(options) {}
+Core::~Core() = default;
+
+void Core::Step(std::vector<Event>* events, absl::Time now, Actions* actions) {
+  now_ = now;
+  actions_ = actions;
+  if (epoch_ == 0) {
+    epoch_ = 1;
+    actions->form_epoch = epoch_;
+  }
+  for (Event& event : *events) {
+    std::visit([this](auto& e) { Handle(e); }, event);
+  }
+  if (now_ >= next_deadline_) ExpireDeadlines();
+  if (formed_) Plan();
+}
+
+absl::Time Core::NextTimer() const { return next_deadline_; }
+
+// --- requests ---
+
+absl::Status Core::Admissible(const request::Request& request) const {
+  if (failed_) return absl::UnavailableError("the replica could not be formed; the server is giving up");
+  if (live_.count(request.request_id) > 0) {
+    return absl::AlreadyExistsError(absl::StrCat("request_id ", request.request_id, " is running already"));
+  }
+  const int64_t waiting = scheduler_ == nullptr ? 0 : static_cast<int64_t>(scheduler_->waiting().size());
+  if (waiting >= options_.max_queue_len) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(waiting, " requests wait, the limit is ", options_.max_queue_len, "; try again later"));
+  }
+  if (request.params.n > options_.scheduler.max_num_seqs) {
+    return absl::InvalidArgumentError(absl::StrCat("sampling_params.n must be at most max_num_seqs (",
+                                                   options_.scheduler.max_num_seqs, "), got ", request.params.n, "."));
+  }
+  return absl::OkStatus();
+}
+
+void Core::Handle(SubmitEvent& event) {
+  absl::Status status = Admissible(event.request);
+  if (status.ok() && scheduler_ == nullptr) status = absl::UnavailableError("the model is still loading");
+  if (!status.ok()) {
+    actions_->ends.push_back({event.id, std::move(status), {}});
+    return;
+  }
+  auto owned = std::make_unique<Group>();
+  Group* group = owned.get();
+  group->id = event.id;
+  group->request = std::move(event.request);
+  group->arrival = now_;
+  const request::SamplingParams& params = group->request.params;
+  group->sequences.resize(params.n);
+  for (uint32_t i = 0; i < params.n; ++i) {
+    Sequence& s = group->sequences[i];
+    s.group = group;
+    s.index = i;
+    s.stop = std::make_unique<request::StopChecker>(
+        params, replica_.eos_token_ids, group->request.make_decoder ? group->request.make_decoder() : nullptr);
+  }
+  const int64_t worst = scheduler_->WorstCaseBlocks(*group);
+  const int64_t total = scheduler_->kv().pool().num_total();
+  if (worst > total) {
+    status = absl::InvalidArgumentError(
+        absl::StrCat("prompt and max_tokens of ", params.n, " choice(s) need ", worst,
+                     " KV blocks, the cache has ", total, "; lower sampling_params.max_tokens or n."));
+    actions_->ends.push_back({event.id, std::move(status), {}});
+    return;
+  }
+  next_deadline_ = std::min(next_deadline_, group->request.deadline);
+  live_.emplace(group->request.request_id, group);
+  prompt_tokens_ += group->prompt_len();
+  scheduler_->AddWaiting(group);
+  groups_.emplace(group->id, std::move(owned));
+}
+
+void Core::Handle(CancelEvent& event) {
+  const auto it = live_.find(event.request_id);
+  if (it != live_.end()) End(it->second, absl::CancelledError("cancelled by the client"));
+}
+
+void Core::Handle(EndAllEvent& event) {
+  while (!live_.empty()) End(live_.begin()->second, event.reason);
+}
+
+void Core::End(Group* group, const absl::Status& status) {
+  CHECK(!group->ended) << "request " << group->request.request_id << " ends twice";
+  group->ended = true;
+  scheduler_->Remove(group);
+  live_.erase(group->request.request_id);
+  actions_->ends.push_back({group->id, status, TimingOf(*group, now_)});
+  EraseIfDrained(group);
+}
+
+void Core::EraseIfDrained(Group* group) {
+  if (group->ended && group->num_in_flight() == 0) groups_.erase(group->id);
+}
+
+void Core::ExpireDeadlines() {
+  std::vector<Group*> expired;
+  next_deadline_ = absl::InfiniteFuture();
+  for (const auto& [name, group] : live_) {
+    if (group->request.deadline <= now_) {
+      expired.push_back(group);
+    } else {
+      next_deadline_ = std::min(next_deadline_, group->request.deadline);
+    }
+  }
+  std::sort(expired.begin(), expired.end(), [](const Group* a, const Group* b) { return a->id < b->id; });
+  for (Group* group : expired) End(group, absl::DeadlineExceededError("the request's deadline has passed"));
+}
+
+// --- results ---
+
+bool Core::ResultFits(const StepResult& result, const InFlight& flight) const {
+  size_t wanted = 0;
+  for (const Sequence* s : flight.samples) wanted += s->group->request.params.logprobs >= 0;
+  return result.tokens.size() == flight.samples.size() && result.logprobs.size() == wanted;
+}
+
+void Core::Handle(StepDoneEvent& event) {
+  StepResult& result = event.result;
+  if (!formed_ || num_in_flight_ == 0 || result.epoch != epoch_ || result.step != flights_[first_flight_].plan.step) {
+    ++stale_results_;
+    return;
+  }
+  InFlight& flight = flights_[first_flight_];
+  if (!ResultFits(result, flight)) {
+    ReplicaDownEvent down{epoch_, absl::InternalError(absl::StrCat("step ", result.step, " answered ", result.tokens.size(),
+                                                                   " tokens for ", flight.samples.size(), " items"))};
+    Handle(down);
+    return;
+  }
+  first_flight_ = (first_flight_ + 1) % kMaxInFlight;
+  --num_in_flight_;
+  form_attempts_ = 0;  // the replica works
+  if (!result.ranks.empty() && flight.plan.num_tokens() > 0) {
+    uint32_t slowest = 0;
+    for (const RankUsage& rank : result.ranks) slowest = std::max(slowest, rank.exec_us);
+    seconds_per_token_ = std::max(seconds_per_token_ * 0.99, slowest * 1e-6 / flight.plan.num_tokens());
+  }
+  size_t next_logprobs = 0;
+  for (size_t i = 0; i < flight.samples.size(); ++i) {
+    Sequence* sequence = flight.samples[i];
+    const bool wants = sequence->group->request.params.logprobs >= 0;
+    Commit(sequence, result.tokens[i], wants ? &result.logprobs[next_logprobs++] : nullptr);
+  }
+  flight.samples.clear();
+}
+
+void Core::Commit(Sequence* sequence, int32_t token, TokenLogprobs* logprobs) {
+  Group* group = sequence->group;
+  CHECK_GT(sequence->in_flight, 0);
+  --sequence->in_flight;
+  if (group->ended || sequence->finished) {  // sampled past its end, by overlap
+    EraseIfDrained(group);
+    return;
+  }
+  ++generation_tokens_;
+  if (group->first_token == absl::InfiniteFuture()) group->first_token = now_;
+  group->last_token = now_;
+  actions_->emits.emplace_back();
+  EmitAction& emit = actions_->emits.back();
+  emit.id = group->id;
+  emit.delta.index = sequence->index;
+  emit.delta.offset = sequence->output.size();
+  sequence->output.push_back(token);
+  emit.delta.tokens.emplace_back();
+  emit.delta.tokens.back().token = token;
+  if (logprobs != nullptr) emit.delta.tokens.back().logprobs = std::move(*logprobs);
+  const request::Verdict verdict = sequence->stop->Append(token, &emit.delta.text);
+  if (!verdict.finished) return;
+  emit.delta.finished = true;
+  emit.delta.reason = verdict.reason;
+  emit.delta.matched_stop_token = verdict.matched_token;
+  emit.delta.matched_stop_str = verdict.matched_str;
+  scheduler_->FinishSequence(sequence);
+  if (group->num_unfinished() == 0) End(group, absl::OkStatus());
+}
+
+// --- replica ---
+
+void Core::Handle(ReplicaFormedEvent& event) {
+  if (event.info.epoch != epoch_ || formed_) {
+    ++stale_results_;
+    return;
+  }
+  replica_ = event.info;
+  formed_ = true;
+  step_ = 0;
+  if (scheduler_ == nullptr) {
+    scheduler_ = std::make_unique<scheduler::Scheduler>(options_.scheduler, replica_);
+    return;
+  }
+  scheduler_->Reset(replica_);
+  std::vector<Group*> too_big;
+  for (const auto& [id, group] : scheduler_->waiting()) {
+    if (scheduler_->WorstCaseBlocks(*group) > replica_.device_blocks) too_big.push_back(group);
+  }
+  for (Group* group : too_big) {
+    End(group, absl::UnavailableError(absl::StrCat("the replica came back with ", replica_.device_blocks,
+                                                   " KV blocks, too few for this request")));
+  }
+}
+
+void Core::VoidFlights() {
+  for (; num_in_flight_ > 0; --num_in_flight_) {
+    InFlight& flight = flights_[first_flight_];
+    first_flight_ = (first_flight_ + 1) % kMaxInFlight;
+    std::vector<Sequence*> samples;
+    samples.swap(flight.samples);
+    for (Sequence* s : samples) {
+      --s->in_flight;
+      EraseIfDrained(s->group);
+    }
+  }
+}
+
+void Core::Handle(ReplicaDownEvent& event) {
+  if (event.epoch != epoch_) {
+    ++stale_results_;
+    return;
+  }
+  formed_ = false;
+  VoidFlights();
+  if (++form_attempts_ > options_.max_form_attempts) {
+    failed_ = true;
+    EndAllEvent all{absl::UnavailableError(absl::StrCat("the replica is lost: ", event.reason.message()))};
+    if (scheduler_ != nullptr) Handle(all);
+    return;
+  }
+  if (scheduler_ != nullptr) LeaveCrashed(event.reason);
+  ++epoch_;
+  actions_->form_epoch = epoch_;
+}
+
+// Running requests wait for the next epoch and go on from their committed tokens; one that saw too many losses is likely their cause.
+void Core::LeaveCrashed(const absl::Status& reason) {
+  std::vector<Group*> poisonous;
+  for (Group* group : scheduler_->running()) {
+    if (++group->num_crashes >= options_.max_crashes_per_request) poisonous.push_back(group);
+  }
+  for (Group* group : poisonous) {
+    End(group, absl::InternalError(absl::StrCat("the replica was lost ", group->num_crashes,
+                                                " times while this request ran: ", reason.message())));
+  }
+  ReplicaInfo same = replica_;  // sizes are known when the next epoch has formed
+  scheduler_->Reset(same);
+}
+
+// --- planning ---
+
+uint32_t Core::DeadlineMs(const StepPlan& plan) const {
+  // Both steps in flight may have to pass: the second one's time counts from its sending.
+  const double predicted = seconds_per_token_ * static_cast<double>(plan.num_tokens()) * kMaxInFlight;
+  const absl::Duration limit = std::max(options_.min_step_deadline, absl::Seconds(8 * predicted));
+  return static_cast<uint32_t>(std::min<int64_t>(absl::ToInt64Milliseconds(limit), 1 << 30));
+}
+
+void Core::Plan() {
+  while (num_in_flight_ < kMaxInFlight) {
+    InFlight& flight = flights_[(first_flight_ + num_in_flight_) % kMaxInFlight];
+    StepPlan& plan = flight.plan;
+    plan.Clear();
+    const bool computes = scheduler_->BuildPlan(now_, &plan, &flight.samples);
+    if (!computes && plan.finished.empty()) return;
+    if (!computes && num_in_flight_ > 0) {  // goes with a later step
+      scheduler_->TakeBackFinished(&plan);
+      return;
+    }
+    plan.epoch = epoch_;
+    plan.step = ++step_;
+    plan.deadline_ms = DeadlineMs(plan);
+    ++num_in_flight_;
+    actions_->sends.push_back(&plan);
+  }
+}
+
+CoreStats Core::stats() const {
+  CoreStats stats;
+  stats.generation_tokens = generation_tokens_;
+  stats.prompt_tokens = prompt_tokens_;
+  stats.stale_results = stale_results_;
+  if (scheduler_ == nullptr) return stats;
+  stats.num_running_reqs = static_cast<int64_t>(scheduler_->running().size());
+  stats.num_waiting_reqs = static_cast<int64_t>(scheduler_->waiting().size());
+  stats.num_preemptions = scheduler_->num_preemptions();
+  stats.blocks_total = scheduler_->kv().pool().num_total();
+  stats.blocks_used = scheduler_->kv().pool().num_used();
+  for (Group* group : scheduler_->running()) {
+    group->ForEachLive([&](const Sequence& s) { stats.tokens_used += s.num_computed; });
+  }
+  return stats;
+}
+
+}  // namespace quire::engine

@@ -1,0 +1,173 @@
+// The core: everything that decides, as a pure state machine. Step(events, now) -> actions; no threads, clocks, sockets, files or random devices
+// inside. The engine (engine.h) and the simulation (simulation_test.cc) are shells around it.
+//
+// Invariants (I-numbers are checked by CheckInvariants):
+//   I1  free + used == total blocks; references == owners; a written block has one owner; tables cover exactly the computed tokens.
+//   I2  An accepted request ends with exactly one End; nothing is emitted for it afterwards.
+//   I3  Commit before emit: a token is appended to the choice's log, then emitted with its offset; offsets are contiguous.
+//   I4  No effect from a result whose epoch or step is not the expected one.
+//   I5  At most kMaxInFlight steps are unanswered; all are void when the epoch ends.
+//   I6  With nothing left to do all blocks are free.
+#ifndef QUIRE_COORDINATOR_ENGINE_CORE_H_
+#define QUIRE_COORDINATOR_ENGINE_CORE_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "coordinator/engine/output.h"
+#include "coordinator/request/sequence_group.h"
+#include "coordinator/scheduler/scheduler.h"
+
+namespace quire::engine {
+
+// --- events ---
+struct SubmitEvent {
+  uint64_t id = 0;  // ascending; given by the shell
+  request::Request request;
+};
+struct CancelEvent {
+  std::string request_id;
+};
+struct StepDoneEvent {
+  StepResult result;
+};
+struct ReplicaFormedEvent {
+  ReplicaInfo info;
+};
+struct ReplicaDownEvent {
+  uint64_t epoch = 0;
+  absl::Status reason;
+};
+struct TickEvent {};  // time has passed
+struct EndAllEvent {
+  absl::Status reason;
+};
+using Event = std::variant<SubmitEvent, CancelEvent, StepDoneEvent, ReplicaFormedEvent, ReplicaDownEvent, TickEvent,
+                           EndAllEvent>;
+
+// --- actions ---
+struct EmitAction {
+  uint64_t id = 0;
+  ChoiceDelta delta;
+};
+struct EndAction {
+  uint64_t id = 0;
+  absl::Status status;
+  RequestTiming timing;
+};
+struct Actions {
+  std::vector<EmitAction> emits;
+  std::vector<EndAction> ends;         // after the emits; refusals of a submit too
+  std::vector<const StepPlan*> sends;  // in order; valid until the step is answered or the epoch ends
+  uint64_t form_epoch = 0;             // nonzero: form this epoch; older ones are void
+
+  void clear() {
+    emits.clear();
+    ends.clear();
+    sends.clear();
+    form_epoch = 0;
+  }
+};
+
+struct CoreOptions {
+  scheduler::SchedulerOptions scheduler;
+  int64_t max_queue_len = 1024;                       // waiting requests
+  absl::Duration min_step_deadline = absl::Seconds(30);
+  int max_form_attempts = 5;                          // consecutive failures
+  int max_crashes_per_request = 3;                    // replica losses while it ran
+};
+
+struct CoreStats {
+  int64_t num_running_reqs = 0;
+  int64_t num_waiting_reqs = 0;
+  int64_t num_preemptions = 0;
+  int64_t generation_tokens = 0;
+  int64_t prompt_tokens = 0;
+  int64_t stale_results = 0;
+  int64_t blocks_total = 0;
+  int64_t blocks_used = 0;
+  int64_t tokens_used = 0;  // computed tokens in blocks, shared ones once per sequence
+};
+
+class Core {
+ public:
+  static constexpr int kMaxInFlight = 2;
+
+  explicit Core(const CoreOptions& options);
+  ~Core();
+
+  // Applies the events in order, then plans as many steps as may be in flight. Appends to *actions.
+  void Step(std::vector<Event>* events, absl::Time now, Actions* actions);
+
+  // The next moment at which a TickEvent is due although nothing else happens.
+  absl::Time NextTimer() const;
+
+  bool formed() const { return formed_; }
+  bool failed() const { return failed_; }  // gave up forming
+  uint64_t epoch() const { return epoch_; }
+  uint64_t steps() const { return step_; }  // planned in this epoch
+  int num_in_flight() const { return num_in_flight_; }
+  CoreStats stats() const;
+
+  // CHECK-fails if an invariant does not hold. Cost: linear in blocks and sequences.
+  void CheckInvariants() const;
+
+ private:
+  struct InFlight {
+    StepPlan plan;
+    std::vector<request::Sequence*> samples;  // in batch order
+  };
+  using Group = request::SequenceGroup;
+
+  void Handle(SubmitEvent& event);
+  void Handle(CancelEvent& event);
+  void Handle(StepDoneEvent& event);
+  void Handle(ReplicaFormedEvent& event);
+  void Handle(ReplicaDownEvent& event);
+  void Handle(TickEvent&) {}
+  void Handle(EndAllEvent& event);
+
+  absl::Status Admissible(const request::Request& request) const;
+  bool ResultFits(const StepResult& result, const InFlight& flight) const;
+  void Commit(request::Sequence* sequence, int32_t token, TokenLogprobs* logprobs);
+  void VoidFlights();
+  void ExpireDeadlines();
+  void Plan();
+  uint32_t DeadlineMs(const StepPlan& plan) const;
+  void End(Group* group, const absl::Status& status);
+  void EraseIfDrained(Group* group);
+  void LeaveCrashed(const absl::Status& reason);
+
+  const CoreOptions options_;
+  std::unique_ptr<scheduler::Scheduler> scheduler_;  // null before the first formation
+  ReplicaInfo replica_;
+  std::unordered_map<uint64_t, std::unique_ptr<Group>> groups_;   // live, and ended ones with samples in flight
+  std::unordered_map<std::string, Group*> live_;                  // by request_id
+  std::array<InFlight, kMaxInFlight> flights_;                    // a ring
+  int first_flight_ = 0;
+  int num_in_flight_ = 0;
+
+  uint64_t epoch_ = 0;
+  uint64_t step_ = 0;
+  bool formed_ = false;
+  bool failed_ = false;
+  int form_attempts_ = 0;
+  double seconds_per_token_ = 0;  // slow-moving maximum, for step deadlines
+  int64_t generation_tokens_ = 0;
+  int64_t prompt_tokens_ = 0;
+  int64_t stale_results_ = 0;
+  absl::Time now_;
+  absl::Time next_deadline_ = absl::InfiniteFuture();
+  Actions* actions_ = nullptr;
+};
+
+}  // namespace quire::engine
+
+#endif  // QUIRE_COORDINATOR_ENGINE_CORE_H_

@@ -1,0 +1,57 @@
+#include "coordinator/frontend/generation_config.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+
+namespace quire::frontend {
+namespace {
+
+using Json = nlohmann::json;
+
+// The number at `key`, or nothing if it is absent, null or not in (or at the ends of) [low, high].
+std::optional<double> ReadNumber(const Json& config, const char* key, double low, bool low_open, double high,
+                                 std::vector<std::string>* warnings) {
+  const auto it = config.find(key);
+  if (it == config.end() || it->is_null()) return std::nullopt;
+  if (it->is_number()) {
+    const double value = it->get<double>();
+    if (value <= high && (low_open ? value > low : value >= low)) return value;
+  }
+  warnings->push_back(absl::StrCat("generation_config.json: ", key, " is ignored: it must be a number in ",
+                                   low_open ? "(" : "[", low, ", ", high, "], got ",
+                                   it->dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 64), "."));
+  return std::nullopt;
+}
+
+std::optional<float> ToFloat(std::optional<double> value) {
+  if (!value.has_value()) return std::nullopt;
+  return static_cast<float>(*value);
+}
+
+}  // namespace
+
+GenerationDefaults ParseGenerationConfig(const std::string& json, std::vector<std::string>* warnings) {
+  GenerationDefaults defaults;
+  if (json.empty()) return defaults;
+  const Json config = Json::parse(json, /*cb=*/nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object()) {
+    warnings->push_back("generation_config.json is ignored: it is not a JSON object.");
+    return defaults;
+  }
+  defaults.temperature = ToFloat(ReadNumber(config, "temperature", 0, false, 2, warnings));
+  defaults.top_p = ToFloat(ReadNumber(config, "top_p", 0, true, 1, warnings));
+  defaults.min_p = ToFloat(ReadNumber(config, "min_p", 0, false, 1, warnings));
+  defaults.repetition_penalty = ToFloat(ReadNumber(config, "repetition_penalty", 0, true, 1e6, warnings));
+  // Hugging Face writes -1 as well as 0 for "all".
+  if (const auto top_k = ReadNumber(config, "top_k", -1, false, 1e9, warnings)) {
+    defaults.top_k = *top_k < 1 ? 0 : static_cast<uint32_t>(*top_k);
+  }
+  if (const auto limit = ReadNumber(config, "max_new_tokens", 1, false, 1e9, warnings)) {
+    defaults.max_new_tokens = static_cast<uint32_t>(*limit);
+  }
+  return defaults;
+}
+
+}  // namespace quire::frontend

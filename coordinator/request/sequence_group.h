@@ -1,0 +1,88 @@
+// A live request: one group of 1..n sequences, each one choice. Plain data of the core; engine thread only.
+//
+// Invariants (checked by engine/core_invariants.cc):
+//   Q1  num_computed counts tokens whose keys have been planned; it chases num_known() and never passes it.
+//   Q2  `blocks` covers exactly num_computed tokens.
+//   Q3  seq >= 0 iff the ranks hold the sequence (or will after the steps in flight).
+//   Q4  in_flight is the number of sampling items sent and not answered: 0, 1 or 2.
+#ifndef QUIRE_COORDINATOR_REQUEST_SEQUENCE_GROUP_H_
+#define QUIRE_COORDINATOR_REQUEST_SEQUENCE_GROUP_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "coordinator/request/request.h"
+#include "coordinator/request/stop_checker.h"
+
+namespace quire::request {
+
+struct SequenceGroup;
+
+struct Sequence {
+  static constexpr int32_t kNotOnRanks = -1;
+
+  SequenceGroup* group = nullptr;
+  uint32_t index = 0;            // of the choice
+  int32_t seq = kNotOnRanks;     // index in the ranks' sequence tables
+  bool finished = false;
+  int32_t in_flight = 0;         // samples
+  int64_t num_computed = 0;      // tokens
+  std::vector<int32_t> output;   // committed ids
+  std::vector<int32_t> blocks;   // block table
+  std::unique_ptr<StopChecker> stop;
+
+  int64_t num_known() const;  // prompt, committed, and sampled but not yet seen here
+  int64_t num_remaining() const { return num_known() - num_computed; }
+  // The next sample is wanted: max_tokens is not reached by what is committed or in flight.
+  bool wants_sample() const;
+};
+
+struct SequenceGroup {
+  uint64_t id = 0;  // ascending with arrival
+  Request request;
+  std::vector<Sequence> sequences;  // by choice; fixed size n, so that pointers stay valid
+  bool forked = false;              // all choices exist; before, sequences[0] stands for all of them
+  bool ended = false;               // OnEnd is out; kept only while samples are in flight
+  uint64_t planned_step = 0;        // last step that has an item of this group
+  int32_t num_preemptions = 0;
+  int32_t num_crashes = 0;  // replica losses while running
+  absl::Time arrival;
+  absl::Time first_scheduled = absl::InfiniteFuture();
+  absl::Time first_token = absl::InfiniteFuture();
+  absl::Time last_token = absl::InfiniteFuture();
+
+  int64_t prompt_len() const { return static_cast<int64_t>(request.prompt_ids.size()); }
+  // Sequences that (will) live on the ranks: unfinished choices, or the leader alone before the fork.
+  template <typename F>
+  void ForEachLive(F&& f) {
+    const size_t count = forked ? sequences.size() : 1;
+    for (size_t i = 0; i < count; ++i) {
+      if (!sequences[i].finished) f(sequences[i]);
+    }
+  }
+  // Unfinished choices: places that the group takes under max_num_seqs.
+  int64_t num_unfinished() const {
+    int64_t n = 0;
+    for (const Sequence& s : sequences) n += !s.finished;
+    return n;
+  }
+  int64_t num_in_flight() const {
+    int64_t n = 0;
+    for (const Sequence& s : sequences) n += s.in_flight;
+    return n;
+  }
+};
+
+inline int64_t Sequence::num_known() const {
+  return group->prompt_len() + static_cast<int64_t>(output.size()) + in_flight;
+}
+
+inline bool Sequence::wants_sample() const {
+  return !finished && output.size() + in_flight < group->request.params.max_tokens;
+}
+
+}  // namespace quire::request
+
+#endif  // QUIRE_COORDINATOR_REQUEST_SEQUENCE_GROUP_H_

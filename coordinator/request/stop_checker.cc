@@ -1,0 +1,90 @@
+// Stop tokens, stop strings and lengths. See stop_checker.h.
+#include "coordinator/request/stop_checker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+
+namespace quire::request {
+namespace {
+
+// Length of the longest suffix of `text` that is a proper prefix of `stop`.
+size_t HeldSuffix(absl::string_view text, absl::string_view stop) {
+  for (size_t n = std::min(text.size(), stop.size() - 1); n > 0; --n) {
+    if (text.substr(text.size() - n) == stop.substr(0, n)) return n;
+  }
+  return 0;
+}
+
+bool Contains(const std::vector<int32_t>& ids, int32_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
+
+}  // namespace
+
+StopChecker::StopChecker(const SamplingParams& params, const std::vector<int32_t>& eos_ids,
+                         std::unique_ptr<OutputDecoder> decoder)
+    : params_(params), eos_ids_(eos_ids), decoder_(std::move(decoder)) {}
+
+bool StopChecker::EndsByToken(int32_t token) const {
+  if (num_output_ < params_.min_tokens) return false;
+  return Contains(params_.stop_token_ids, token) || (!params_.ignore_eos && Contains(eos_ids_, token));
+}
+
+bool StopChecker::TakeStopString(std::string* text, Verdict* verdict) {
+  size_t best_end = std::string::npos;
+  const std::string* best = nullptr;
+  if (num_output_ >= params_.min_tokens) {
+    for (const std::string& stop : params_.stop) {
+      const size_t at = held_.find(stop);
+      if (at == std::string::npos) continue;
+      const size_t end = at + stop.size();
+      if (end < best_end || (end == best_end && stop.size() > best->size())) {
+        best_end = end;
+        best = &stop;
+      }
+    }
+  }
+  if (best != nullptr) {
+    text->append(held_, 0, params_.include_stop_str_in_output ? best_end : best_end - best->size());
+    held_.clear();
+    *verdict = {true, FinishReason::kStop, -1, *best};
+    return true;
+  }
+  size_t keep = 0;
+  for (const std::string& stop : params_.stop) keep = std::max(keep, HeldSuffix(held_, stop));
+  text->append(held_, 0, held_.size() - keep);
+  held_.erase(0, held_.size() - keep);
+  return false;
+}
+
+void StopChecker::Flush(std::string* text) {
+  if (decoder_ != nullptr) decoder_->Finish(&held_);
+  text->append(held_);
+  held_.clear();
+}
+
+Verdict StopChecker::Append(int32_t token, std::string* text) {
+  ++num_output_;
+  Verdict verdict;
+  if (EndsByToken(token)) {
+    // The text of a stop token is shown only on request, as vLLM does.
+    if (decoder_ != nullptr && params_.include_stop_str_in_output) decoder_->Append(token, &held_);
+    Flush(text);
+    return {true, FinishReason::kStop, token, ""};
+  }
+  if (decoder_ != nullptr) {
+    if (params_.stop.empty()) {
+      decoder_->Append(token, text);
+    } else {
+      decoder_->Append(token, &held_);
+      if (TakeStopString(text, &verdict)) return verdict;
+    }
+  }
+  if (num_output_ >= params_.max_tokens) {
+    Flush(text);
+    verdict = {true, FinishReason::kLength, -1, ""};
+  }
+  return verdict;
+}
+
+}  // namespace quire::request

@@ -1,0 +1,54 @@
+// Decides after every committed token whether a choice ends, and which text may be shown.
+//
+// Runs on the engine thread. A pure function of (parameters, ids fed so far): a replay of the committed ids rebuilds it.
+// Invariants:
+//   S1  Emitted text never has to be taken back: what could still become (part of) a stop string is held.
+//   S2  The verdict does not depend on how text is cut into tokens: of all stop strings the match that ends first wins, ties go to the longest.
+//   S3  Before min_tokens nothing but max_tokens ends a choice.
+#ifndef QUIRE_COORDINATOR_REQUEST_STOP_CHECKER_H_
+#define QUIRE_COORDINATOR_REQUEST_STOP_CHECKER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "coordinator/request/output_decoder.h"
+#include "coordinator/request/request.h"
+
+namespace quire::request {
+
+enum class FinishReason : uint8_t { kStop, kLength, kAbort };
+
+struct Verdict {
+  bool finished = false;
+  FinishReason reason = FinishReason::kStop;
+  int32_t matched_token = -1;  // the end-of-sequence or stop_token_ids id; -1 = none
+  std::string matched_str;     // empty = none
+};
+
+class StopChecker {
+ public:
+  // Requires: params and eos_ids outlive the checker. decoder may be null (no text).
+  StopChecker(const SamplingParams& params, const std::vector<int32_t>& eos_ids, std::unique_ptr<OutputDecoder> decoder);
+
+  // Feeds one committed token and appends to *text what may be shown now. Requires: no earlier verdict was `finished`.
+  Verdict Append(int32_t token, std::string* text);
+
+ private:
+  bool EndsByToken(int32_t token) const;
+  // Moves text out of held_: up to a stop string if one is complete, else all that cannot be the start of one.
+  bool TakeStopString(std::string* text, Verdict* verdict);
+  void Flush(std::string* text);
+
+  const SamplingParams& params_;
+  const std::vector<int32_t>& eos_ids_;
+  std::unique_ptr<OutputDecoder> decoder_;
+  std::string held_;  // decoded, not shown
+  uint32_t num_output_ = 0;
+};
+
+}  // namespace quire::request
+
+#endif  // QUIRE_COORDINATOR_REQUEST_STOP_CHECKER_H_

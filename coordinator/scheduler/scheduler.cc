@@ -1,0 +1,266 @@
+// The scheduler. See scheduler.h.
+#include "coordinator/scheduler/scheduler.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace quire::scheduler {
+
+using request::Sequence;
+using request::SequenceGroup;
+
+namespace {
+
+RankSampling MakeRankSampling(const Sequence& sequence, const std::vector<int32_t>& eos_ids) {
+  const request::SamplingParams& p = sequence.group->request.params;
+  RankSampling out;
+  out.seed = p.seed;
+  out.choice = sequence.index;
+  out.temperature = p.temperature;
+  out.top_p = p.top_p;
+  out.top_k = p.top_k;
+  out.min_p = p.min_p;
+  out.repetition_penalty = p.repetition_penalty;
+  out.frequency_penalty = p.frequency_penalty;
+  out.presence_penalty = p.presence_penalty;
+  out.min_tokens = p.min_tokens;
+  out.num_logprobs = p.logprobs;
+  out.logit_bias = p.logit_bias;
+  if (p.min_tokens > 0) {
+    out.banned_until_min = eos_ids;
+    out.banned_until_min.insert(out.banned_until_min.end(), p.stop_token_ids.begin(), p.stop_token_ids.end());
+  }
+  return out;
+}
+
+NewSequence MakeNewSequence(const Sequence& sequence, const std::vector<int32_t>& eos_ids) {
+  NewSequence fresh;
+  fresh.seq = static_cast<uint32_t>(sequence.seq);
+  const std::vector<int32_t>& prompt = sequence.group->request.prompt_ids;
+  fresh.token_ids.reserve(prompt.size() + sequence.output.size());
+  fresh.token_ids = prompt;
+  fresh.token_ids.insert(fresh.token_ids.end(), sequence.output.begin(), sequence.output.end());
+  fresh.prompt_len = static_cast<uint32_t>(prompt.size());
+  fresh.sampling = MakeRankSampling(sequence, eos_ids);
+  return fresh;
+}
+
+// One token is pending on the ranks and its successor is wanted.
+bool DecodeReady(const Sequence& s) {
+  return s.seq >= 0 && s.num_computed > 0 && s.num_remaining() == 1 && s.wants_sample();
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const SchedulerOptions& options, const ReplicaInfo& replica)
+    : options_(options),
+      eos_token_ids_(replica.eos_token_ids),
+      kv_(replica.device_blocks, replica.block_size) {
+  CHECK_GE(options_.max_num_batched_tokens, options_.max_num_seqs) << "every running sequence must fit into one step";
+  for (int64_t i = options_.max_num_seqs - 1; i >= 0; --i) free_seqs_.push_back(static_cast<uint32_t>(i));
+}
+
+int64_t Scheduler::WorstCaseBlocks(const SequenceGroup& group) const {
+  // The last token is never computed. After a preemption the choices do not share their prompt.
+  const int64_t tokens = group.prompt_len() + group.request.params.max_tokens - 1;
+  return static_cast<int64_t>(group.sequences.size()) * kv_.BlocksFor(tokens);
+}
+
+void Scheduler::AddWaiting(SequenceGroup* group) { CHECK(waiting_.emplace(group->id, group).second); }
+
+uint32_t Scheduler::TakeSeq() {
+  CHECK(!free_seqs_.empty()) << "more than " << options_.max_num_seqs << " sequences on the ranks";
+  const uint32_t seq = free_seqs_.back();
+  free_seqs_.pop_back();
+  return seq;
+}
+
+void Scheduler::Release(Sequence* sequence, std::vector<uint32_t>* finished) {
+  kv_.Release(sequence);
+  if (sequence->seq < 0) return;
+  finished->push_back(static_cast<uint32_t>(sequence->seq));
+  free_seqs_.push_back(static_cast<uint32_t>(sequence->seq));
+  sequence->seq = Sequence::kNotOnRanks;
+}
+
+void Scheduler::FinishSequence(Sequence* sequence) {
+  CHECK(!sequence->finished);
+  sequence->finished = true;
+  Release(sequence, &finished_);
+  if (waiting_.count(sequence->group->id) == 0) --num_seqs_;
+}
+
+void Scheduler::Remove(SequenceGroup* group) {
+  for (Sequence& s : group->sequences) Release(&s, &finished_);
+  if (waiting_.erase(group->id) > 0) return;
+  num_seqs_ -= group->num_unfinished();
+  running_.erase(std::find(running_.begin(), running_.end(), group));
+}
+
+void Scheduler::Reset(const ReplicaInfo& replica) {
+  for (SequenceGroup* group : running_) {
+    for (Sequence& s : group->sequences) Release(&s, &finished_);
+    num_seqs_ -= group->num_unfinished();
+    AddWaiting(group);
+  }
+  running_.clear();
+  finished_.clear();  // the new ranks know nothing
+  CHECK_EQ(kv_.pool().num_used(), 0) << "blocks leaked";
+  CHECK_EQ(num_seqs_, 0);
+  kv_ = kv::KvManager(replica.device_blocks, replica.block_size);
+  eos_token_ids_ = replica.eos_token_ids;
+}
+
+bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>* samples) {
+  plan_ = plan;
+  samples_ = samples;
+  samples->clear();
+  prefill_samples_.clear();
+  budget_ = options_.max_num_batched_tokens;
+  preempted_ = false;
+  ++build_;
+  plan->finished.swap(finished_);
+  PlanDecodes();
+  PlanPrefills();
+  if (!preempted_) Admit(now);
+  samples->insert(samples->end(), prefill_samples_.begin(), prefill_samples_.end());
+  return !plan->decode.empty() || !plan->prefill.empty();
+}
+
+void Scheduler::PlanDecodes() {
+  for (size_t i = 0; i < running_.size(); ++i) {
+    ready_.clear();
+    running_[i]->ForEachLive([this](Sequence& s) {
+      if (DecodeReady(s)) ready_.push_back(&s);
+    });
+    if (!ready_.empty() && !PlanGroupDecodes(i)) return;
+  }
+}
+
+// The whole group or nothing. False: it was the last of the running groups and had to give way itself.
+bool Scheduler::PlanGroupDecodes(size_t index) {
+  SequenceGroup* group = running_[index];
+  const int64_t blocks = kv_.BlocksForOneMore(ready_);
+  while (kv_.pool().num_free() < blocks) {
+    if (PreemptAfter(index)) continue;
+    Preempt(index);
+    return false;
+  }
+  for (Sequence* s : ready_) {
+    kv_.Grow(s, 1, plan_, nullptr);
+    plan_->decode.push_back(static_cast<uint32_t>(s->seq));
+    samples_->push_back(s);
+    ++s->in_flight;
+  }
+  budget_ -= static_cast<int64_t>(ready_.size());
+  group->planned_step = build_;
+  return true;
+}
+
+void Scheduler::PlanPrefills() {
+  for (size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
+    SequenceGroup* group = running_[i];
+    bool room = true;
+    group->ForEachLive([&](Sequence& s) {
+      const bool prefilling = s.seq < 0 || s.num_computed == 0 || s.num_remaining() > 1;
+      if (room && budget_ > 0 && prefilling && s.num_remaining() > 0) room = PlanPrefill(&s, i);
+    });
+    if (!room) return;
+  }
+}
+
+bool Scheduler::PlanPrefill(Sequence* s, size_t index) {
+  int64_t tokens = std::min(budget_, s->num_remaining());
+  while (kv_.TokensThatFit(*s, kv_.pool().num_free()) < tokens) {
+    if (PreemptAfter(index)) continue;
+    tokens = kv_.TokensThatFit(*s, kv_.pool().num_free());
+    break;
+  }
+  if (tokens == 0) return false;
+  NewSequence* fresh = nullptr;
+  if (s->seq < 0) {
+    s->seq = static_cast<int32_t>(TakeSeq());
+    plan_->new_sequences.push_back(MakeNewSequence(*s, eos_token_ids_));
+    fresh = &plan_->new_sequences.back();
+  }
+  kv_.Grow(s, tokens, plan_, fresh);
+  const bool sample = s->num_remaining() == 0 && s->wants_sample();
+  plan_->prefill.push_back({static_cast<uint32_t>(s->seq), static_cast<uint32_t>(tokens), sample});
+  budget_ -= tokens;
+  s->group->planned_step = build_;
+  if (sample) {
+    prefill_samples_.push_back(s);
+    ++s->in_flight;
+    if (!s->group->forked) PlanFork(s);
+  }
+  return true;
+}
+
+// The prompt is complete: every other choice starts as a fork of the leader and draws its first token from the same row of logits.
+void Scheduler::PlanFork(Sequence* leader) {
+  SequenceGroup* group = leader->group;
+  group->forked = true;
+  for (Sequence& child : group->sequences) {
+    if (&child == leader) continue;
+    child.seq = static_cast<int32_t>(TakeSeq());
+    kv_.Fork(*leader, &child);
+    plan_->forks.push_back({static_cast<uint32_t>(leader->seq), static_cast<uint32_t>(child.seq), child.index});
+    prefill_samples_.push_back(&child);
+    ++child.in_flight;
+  }
+}
+
+bool Scheduler::CanAdmit(SequenceGroup& group) const {
+  if (num_seqs_ + group.num_unfinished() > options_.max_num_seqs) return false;
+  // What was sampled before a preemption must be known before the group can be computed again.
+  if (group.num_in_flight() > 0) return false;
+  int64_t blocks = 0;
+  group.ForEachLive([&](Sequence& s) { blocks += kv_.BlocksFor(s.num_known()); });
+  // A reserve for the running groups, so that admission does not cause preemption at once.
+  const int64_t reserve = running_.empty() ? 0 : 1 + kv_.pool().num_total() / 100;
+  return blocks + reserve <= kv_.pool().num_free();
+}
+
+void Scheduler::Admit(absl::Time now) {
+  while (!waiting_.empty() && budget_ > 0) {
+    SequenceGroup* group = waiting_.begin()->second;
+    if (!CanAdmit(*group)) return;
+    waiting_.erase(waiting_.begin());
+    num_seqs_ += group->num_unfinished();
+    const auto at = std::lower_bound(running_.begin(), running_.end(), group->id,
+                                     [](const SequenceGroup* g, uint64_t id) { return g->id < id; });
+    const size_t index = static_cast<size_t>(at - running_.begin());
+    running_.insert(at, group);
+    group->first_scheduled = std::min(group->first_scheduled, now);
+    bool room = true;
+    group->ForEachLive([&](Sequence& s) {
+      if (room && budget_ > 0) room = PlanPrefill(&s, index);
+    });
+  }
+}
+
+// Preempts the latest running group after `index` that has no item in this plan. False: there is none.
+bool Scheduler::PreemptAfter(size_t index) {
+  for (size_t i = running_.size(); i-- > index + 1;) {
+    if (running_[i]->planned_step == build_) continue;
+    Preempt(i);
+    return true;
+  }
+  return false;
+}
+
+void Scheduler::Preempt(size_t index) {
+  SequenceGroup* group = running_[index];
+  CHECK_NE(group->planned_step, build_) << "request " << group->request.request_id << " is in the plan";
+  for (Sequence& s : group->sequences) Release(&s, &plan_->finished);
+  num_seqs_ -= group->num_unfinished();
+  running_.erase(running_.begin() + static_cast<int64_t>(index));
+  AddWaiting(group);
+  ++group->num_preemptions;
+  ++num_preemptions_;
+  preempted_ = true;
+}
+
+}  // namespace quire::scheduler

@@ -1,0 +1,96 @@
+// Decides what the next step computes: continuous batching, chunked prefill, first come first served, preemption by recompute. Pure: no
+// clock, thread or I/O; engine thread only.
+//
+// One rule for prefill and decode: a sequence's num_computed chases num_known. Order of a plan: running decodes, running prefills, then waiting
+// groups. Invariants:
+//   D1  A plan has at most max_num_batched_tokens tokens, and at most max_num_seqs sequences live on the ranks.
+//   D2  Running and waiting groups are each in order of arrival; a preempted group waits at its place by arrival.
+//   D3  A group that has an item in the plan being built is not preempted by that plan.
+//   D4  The oldest running group always gets what it needs (Fits was checked at the door), so that the system makes progress.
+#ifndef QUIRE_COORDINATOR_SCHEDULER_SCHEDULER_H_
+#define QUIRE_COORDINATOR_SCHEDULER_SCHEDULER_H_
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "coordinator/kv/kv_manager.h"
+#include "coordinator/request/sequence_group.h"
+#include "coordinator/scheduler/step_plan.h"
+
+namespace quire::scheduler {
+
+struct SchedulerOptions {
+  int64_t max_num_seqs = 256;
+  int64_t max_num_batched_tokens = 2048;
+};
+
+class Scheduler {
+ public:
+  // Requires: max_num_batched_tokens >= max_num_seqs.
+  Scheduler(const SchedulerOptions& options, const ReplicaInfo& replica);
+
+  // Blocks that the group may need at most, alone on the replica. What exceeds pool().num_total() can never run.
+  int64_t WorstCaseBlocks(const request::SequenceGroup& group) const;
+
+  void AddWaiting(request::SequenceGroup* group);
+
+  // Fills the empty plan and lists, in batch order, the sequences that will draw a token. Returns false if there is nothing to compute; then
+  // only `plan->finished` may be set (the ranks shall let go of what has ended).
+  bool BuildPlan(absl::Time now, StepPlan* plan, std::vector<request::Sequence*>* samples);
+
+  // Undoes a plan that computes nothing and is not sent: what has ended goes with a later one.
+  void TakeBackFinished(StepPlan* plan) { finished_.swap(plan->finished); }
+
+  // A sequence has ended: its blocks are free at once, the ranks learn it with the next plan.
+  void FinishSequence(request::Sequence* sequence);
+
+  // The group leaves (finished, cancelled, failed): gives back all it holds.
+  void Remove(request::SequenceGroup* group);
+
+  // The replica is lost: everything runs again from its committed tokens, on the blocks of a new one.
+  void Reset(const ReplicaInfo& replica);
+
+  const kv::KvManager& kv() const { return kv_; }
+  const std::vector<request::SequenceGroup*>& running() const { return running_; }
+  const std::map<uint64_t, request::SequenceGroup*>& waiting() const { return waiting_; }
+  int64_t num_preemptions() const { return num_preemptions_; }
+
+ private:
+  void PlanDecodes();
+  bool PlanGroupDecodes(size_t index);
+  void PlanPrefills();
+  // False: no block to be had in this step.
+  bool PlanPrefill(request::Sequence* sequence, size_t index);
+  void PlanFork(request::Sequence* leader);
+  void Admit(absl::Time now);
+  bool CanAdmit(request::SequenceGroup& group) const;
+  bool PreemptAfter(size_t index);
+  void Preempt(size_t index);
+  void Release(request::Sequence* sequence, std::vector<uint32_t>* finished);
+  uint32_t TakeSeq();
+
+  const SchedulerOptions options_;
+  std::vector<int32_t> eos_token_ids_;  // banned before min_tokens
+  kv::KvManager kv_;
+  std::vector<request::SequenceGroup*> running_;            // by id
+  std::map<uint64_t, request::SequenceGroup*> waiting_;     // by id
+  std::vector<uint32_t> free_seqs_;                         // a stack of indices in the ranks' tables
+  std::vector<uint32_t> finished_;                          // the ranks still hold these
+  int64_t num_seqs_ = 0;                                    // unfinished choices of running groups
+  int64_t num_preemptions_ = 0;
+
+  // Of the plan being built.
+  StepPlan* plan_ = nullptr;
+  std::vector<request::Sequence*>* samples_ = nullptr;
+  std::vector<request::Sequence*> prefill_samples_;  // come after all decodes in batch order
+  std::vector<request::Sequence*> ready_;
+  int64_t budget_ = 0;
+  uint64_t build_ = 0;  // counts plans built
+  bool preempted_ = false;
+};
+
+}  // namespace quire::scheduler
+
+#endif  // QUIRE_COORDINATOR_SCHEDULER_SCHEDULER_H_
