@@ -40,6 +40,7 @@ parse() {
 
 # The archive that this machine itself installs from.
 archive_uri() {
+  # shellcheck disable=SC2016  # apt's own placeholders
   apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
     awk -v release="$RELEASE" '$1 == release && $2 == "main" {print $3; exit}'
 }
@@ -104,15 +105,15 @@ run_parts() {
   [[ -e $root/.quire_chroot_ready ]] || exit 1
   mount_all "$root"
   # git is not in the chroot yet, so the clone is made from here; --no-local copies only what a stranger would get.
-  rm -rf "$root/root/quire"
-  git -c safe.directory='*' clone -q --no-local "$top" "$root/root/quire"
-  echo "commit $(git -c safe.directory='*' -C "$root/root/quire" rev-parse --short HEAD)"
-  timed install inside "$root" /root/quire/tools/install_deps.sh
+  rm -rf "$root/srv/quire" # never the last run's files
+  git -c safe.directory='*' clone -q --no-local "$top" "$root/srv/quire"
+  echo "commit $(git -c safe.directory='*' -C "$root/srv/quire" rev-parse --short HEAD)"
+  timed install inside "$root" /srv/quire/tools/install_deps.sh
   for part in "${ONLY[@]}"; do
     # shellcheck disable=SC2086  # TEST_ARGS is a list of words by contract
     case $part in
-      demo) timed demo inside "$root" /root/quire/tools/demo.sh ;;
-      test) timed test inside "$root" /root/quire/tools/test.sh $TEST_ARGS ;;
+      demo) timed demo inside "$root" /srv/quire/tools/demo.sh ;;
+      test) timed test inside "$root" /srv/quire/tools/test.sh $TEST_ARGS ;;
     esac
     [[ -z $FAILED ]] || break
   done

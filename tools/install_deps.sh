@@ -39,9 +39,15 @@ missing_packages() {
   done
 }
 
-# Runs apt-get with bounded waits; $SUDO is empty for root.
+# Runs apt-get with bounded waits, quietly unless it fails; $SUDO is empty for root.
 apt_get() {
-  ${SUDO:+$SUDO} env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=2 -o DPkg::Lock::Timeout=120 "$@" </dev/null
+  local log code=0
+  log=$(mktemp)
+  ${SUDO:+$SUDO} env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=2 -o DPkg::Lock::Timeout=120 "$@" \
+    </dev/null >"$log" 2>&1 || code=$?
+  ((code == 0)) || tail -n 20 "$log" >&2
+  rm -f "$log"
+  return "$code"
 }
 
 main() {
