@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Makes the golden checkpoints and logits in tests/goldens with Hugging Face transformers as the reference.
 
-Each case is a tiny model with random weights, written as a Hugging Face directory, plus golden.safetensors and golden.json
-(README.md names what they hold). The weights are not the library's initialisation: every norm and bias is random too, because zero biases and unit
-norms hide mistakes.
+Each case is a tiny model with random weights, written as a Hugging Face directory, plus golden.safetensors and
+golden.json (README.md names what they hold). The weights are not the library's initialisation: every norm and bias is
+random too, because zero biases and unit norms hide mistakes.
 
 Invariants:
-  G1. The output is a function of this file and the pinned versions only: each case has a fixed first seed, and the seed that is
-      used is the first one at which every greedy step has a gap of more than MIN_GAP between its two best tokens and every
-      greedy continuation has MIN_DISTINCT different tokens (one that repeats itself would hide a wrong position).
+  G1. The output is a function of this file and the pinned versions only: each case has a fixed first seed, and the seed
+      that is used is the first one at which the two best tokens of every greedy step are more than MIN_GAP apart and
+      every continuation has MIN_DISTINCT different tokens (one that repeats itself would hide a wrong position).
   G2. Logits come from one forward pass without a cache, eager attention, float32.
   G3. The reference agrees with itself: prefill in chunks with a cache gives the same logits within SELF_TOLERANCE.
 """
@@ -32,38 +32,67 @@ BF16_CLEAR_GAP = 1e-2
 SELF_TOLERANCE = 2e-5
 CHUNK = 9
 
-LLAMA_GQA = dict(
-    vocab_size=101, hidden_size=64, intermediate_size=80, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=2,
-    head_dim=16, max_position_embeddings=512, rms_norm_eps=1e-5, attention_bias=True, mlp_bias=True, tie_word_embeddings=False,
-    bos_token_id=0, eos_token_id=1)
+LLAMA_GQA = dict(vocab_size=101,
+                 hidden_size=64,
+                 intermediate_size=80,
+                 num_hidden_layers=2,
+                 num_attention_heads=8,
+                 num_key_value_heads=2,
+                 head_dim=16,
+                 max_position_embeddings=512,
+                 rms_norm_eps=1e-5,
+                 attention_bias=True,
+                 mlp_bias=True,
+                 tie_word_embeddings=False,
+                 bos_token_id=0,
+                 eos_token_id=1)
 LLAMA_GQA_ROPE = dict(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
 LLAMA_GQA_THETA = 500000.0
-LLAMA_TIED = dict(
-    vocab_size=99, hidden_size=48, intermediate_size=112, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
-    max_position_embeddings=512, rms_norm_eps=1e-6, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1)
-GPT2 = dict(vocab_size=103, n_positions=320, n_embd=32, n_layer=3, n_head=4, n_inner=80, activation_function="gelu_new",
-            layer_norm_epsilon=1e-5, bos_token_id=0, eos_token_id=1)
+LLAMA_TIED = dict(vocab_size=99,
+                  hidden_size=48,
+                  intermediate_size=112,
+                  num_hidden_layers=2,
+                  num_attention_heads=4,
+                  num_key_value_heads=4,
+                  max_position_embeddings=512,
+                  rms_norm_eps=1e-6,
+                  tie_word_embeddings=True,
+                  bos_token_id=0,
+                  eos_token_id=1)
+GPT2 = dict(vocab_size=103,
+            n_positions=320,
+            n_embd=32,
+            n_layer=3,
+            n_head=4,
+            n_inner=80,
+            activation_function="gelu_new",
+            layer_norm_epsilon=1e-5,
+            bos_token_id=0,
+            eos_token_id=1)
 
 
 def llama_gqa(dtype=torch.float32):
     rope = dict(LLAMA_GQA_ROPE, rope_type="llama3", rope_theta=LLAMA_GQA_THETA)
-    return transformers.LlamaForCausalLM._from_config(
-        transformers.LlamaConfig(**LLAMA_GQA, rope_parameters=rope), attn_implementation="eager", dtype=dtype)
+    return transformers.LlamaForCausalLM._from_config(transformers.LlamaConfig(**LLAMA_GQA, rope_parameters=rope),
+                                                      attn_implementation="eager",
+                                                      dtype=dtype)
 
 
 def llama_tied():
     rope = dict(rope_type="default", rope_theta=10000.0)
-    return transformers.LlamaForCausalLM._from_config(
-        transformers.LlamaConfig(**LLAMA_TIED, rope_parameters=rope), attn_implementation="eager", dtype=torch.float32)
+    return transformers.LlamaForCausalLM._from_config(transformers.LlamaConfig(**LLAMA_TIED, rope_parameters=rope),
+                                                      attn_implementation="eager",
+                                                      dtype=torch.float32)
 
 
 def gpt2():
-    return transformers.GPT2LMHeadModel._from_config(
-        transformers.GPT2Config(**GPT2), attn_implementation="eager", dtype=torch.float32)
+    return transformers.GPT2LMHeadModel._from_config(transformers.GPT2Config(**GPT2),
+                                                     attn_implementation="eager",
+                                                     dtype=torch.float32)
 
 
 def randomize(model, seed):
-    """Fills every parameter: norms near 1, biases N(0, 0.2), matrices N(0, 1/sqrt(fan in)), untied embeddings N(0, 1)."""
+    """Fills every parameter: norms near 1, biases N(0, 0.2), matrices N(0, 1/sqrt(fan in)), embeddings N(0, 1)."""
     generator = torch.Generator().manual_seed(seed)
     tied = model.config.tie_word_embeddings
     with torch.no_grad():
@@ -93,7 +122,7 @@ def top2_gap(logits):
 
 
 def greedy(model, ids):
-    """Returns the GREEDY_STEPS next tokens and the smallest gap between the best and the second best logit on the way."""
+    """Returns the GREEDY_STEPS next tokens and the smallest gap between the two best logits on the way."""
     ids, gap = list(ids), float("inf")
     for _ in range(GREEDY_STEPS):
         last = logits_of(model, ids)[-1]
@@ -103,7 +132,7 @@ def greedy(model, ids):
 
 
 def chunked_difference(model, ids, reference):
-    """Largest difference between the reference logits and those of a prefill in chunks of CHUNK with the library's cache."""
+    """Largest difference between the reference logits and those of a prefill in chunks with the library's cache."""
     cache, worst = None, 0.0
     with torch.no_grad():
         for start in range(0, len(ids), CHUNK):
@@ -135,11 +164,15 @@ def reference_of(model, seed):
     if min_gap <= MIN_GAP or distinct < MIN_DISTINCT:
         return None
     assert chunk_diff < SELF_TOLERANCE, f"the reference disagrees with itself by {chunk_diff}"
-    return tensors, {"seed": str(seed), "greedy_min_gap": f"{min_gap:.6f}", "chunked_max_difference": f"{chunk_diff:.3e}"}
+    return tensors, {
+        "seed": str(seed),
+        "greedy_min_gap": f"{min_gap:.6f}",
+        "chunked_max_difference": f"{chunk_diff:.3e}"
+    }
 
 
 def search_seed(build, first_seed, weights=torch.float32, accept=lambda model, tensors, facts: True, tries=200):
-    """Tries seeds upwards until reference_of and accept agree to one (G1); the float32 weights are rounded to `weights`."""
+    """Tries seeds upwards until reference_of and accept take one (G1); weights are float32, rounded to `weights`."""
     for seed in range(first_seed, first_seed + tries):
         model = randomize(build(), seed)
         with torch.no_grad():
@@ -154,8 +187,8 @@ def search_seed(build, first_seed, weights=torch.float32, accept=lambda model, t
 def add_bf16(wide_model, tensors, facts):
     """Adds the run of the same weights in bfloat16 throughout.
 
-    bf16_clear_N lists the positions at which that run's two best logits are more than BF16_CLEAR_GAP apart. Returns false where
-    the best token at one of them differs from the float32 run's: such a position depends on the order of roundings.
+    bf16_clear_N lists the positions at which that run's two best logits are more than BF16_CLEAR_GAP apart. Returns
+    false where the best token at one of them differs from the float32 run's: it depends on the order of roundings.
     """
     model = llama_gqa(torch.bfloat16)
     model.load_state_dict(wide_model.state_dict())
@@ -184,7 +217,12 @@ def write_json(path, value):
 
 
 def llama_config(fields, dtype, **more):
-    return dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_act="silu", dtype=dtype, **fields, **more)
+    return dict(architectures=["LlamaForCausalLM"],
+                model_type="llama",
+                hidden_act="silu",
+                dtype=dtype,
+                **fields,
+                **more)
 
 
 def gpt2_config():
@@ -246,7 +284,8 @@ def make_llama_gqa_bf16(root):
     report("llama_gqa_bf16", facts)
     rope = dict(LLAMA_GQA_ROPE, rope_type="llama3", rope_theta=LLAMA_GQA_THETA)
     state = {k: v.to(torch.bfloat16) for k, v in state_of(model).items()}
-    write_single(root / "llama_gqa_bf16", llama_config(LLAMA_GQA, "bfloat16", rope_parameters=rope), state, (tensors, facts))
+    write_single(root / "llama_gqa_bf16", llama_config(LLAMA_GQA, "bfloat16", rope_parameters=rope), state,
+                 (tensors, facts))
 
 
 def make_llama_tied(root):
@@ -260,7 +299,7 @@ def make_llama_tied(root):
 
 
 def make_gpt2(root):
-    """gpt2 has the names that the library saves; gpt2_hub the hub's older ones, without prefix and with the mask buffers."""
+    """gpt2 has the names that the library saves; gpt2_hub the hub's older ones, without prefix, with mask buffers."""
     model, tensors, facts = search_seed(gpt2, 4000)
     report("gpt2", facts)
     state = state_of(model)
@@ -276,12 +315,19 @@ def report(case, facts):
     print(case, " ".join(f"{k}={v}" for k, v in facts.items()), flush=True)
 
 
-CASES = {"llama_gqa": make_llama_gqa, "llama_gqa_bf16": make_llama_gqa_bf16, "llama_tied": make_llama_tied, "gpt2": make_gpt2}
+CASES = {
+    "llama_gqa": make_llama_gqa,
+    "llama_gqa_bf16": make_llama_gqa_bf16,
+    "llama_tied": make_llama_tied,
+    "gpt2": make_gpt2
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parents[2] / "tests" / "goldens")
+    parser.add_argument("--out",
+                        type=pathlib.Path,
+                        default=pathlib.Path(__file__).resolve().parents[2] / "tests" / "goldens")
     parser.add_argument("--case", choices=[*CASES, "all"], default="all")
     args = parser.parse_args()
     torch.set_num_threads(1)
