@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# Sets up what is missing, then runs every check that this machine can run. The last line is `N passed, N failed[, N skipped]`; the exit
+# code is not 0 if anything failed or did not build.
+#
+# usage: tools/test.sh [--quick] [--asan] [--dry_run]
+#   --quick    leave out tests that are large or tagged `slow`
+#   --asan     also run the parsers' tests (text, loader, validation) under AddressSanitizer and UBSan: builds them once more
+#   --dry_run  print the Bazel commands, run only the checks that need no build
+#
+# Environment: QUIRE_JOBS overrides the number of parallel build actions (default: by cores and free memory).
+set -euo pipefail
+cd "$(dirname "$(realpath "$0")")/.."
+
+QUICK=
+ASAN=
+DRY_RUN=
+PASSED=0
+FAILED=0
+SKIPPED=0
+readonly QUICK_FILTERS=(--build_tests_only --test_tag_filters=-slow "--test_size_filters=small,medium")
+readonly GIB_PER_JOB=2  # a compiler on a gRPC or Highway source takes 0.5 to 1.5 GiB
+
+# What a parser reads comes from outside; these are the ones. Those that exist are run.
+ASAN_TARGETS=(//coordinator/text/... //worker/loader/... //coordinator/frontend/...)
+
+parse() {
+  local arg
+  for arg in "$@"; do
+    case $arg in
+      --quick) QUICK=1 ;;
+      --asan) ASAN=1 ;;
+      --dry_run) DRY_RUN=1 ;;
+      -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+      *) echo "test: unknown option $arg (see --help)" >&2; exit 2 ;;
+    esac
+  done
+}
+
+jobs() {
+  local by_memory n
+  n=$(nproc)
+  by_memory=$(awk -v per="$GIB_PER_JOB" '/^MemAvailable/ {print int($2 / 1048576 / per)}' /proc/meminfo)
+  ((by_memory >= n)) || n=$by_memory
+  ((n >= 1)) || n=1
+  echo "${QUIRE_JOBS:-$n}"
+}
+
+# note NAME passed|failed|skipped [WHY]
+note() {
+  case $2 in
+    passed) PASSED=$((PASSED + 1)) ;;
+    failed) FAILED=$((FAILED + 1)) ;;
+    skipped) SKIPPED=$((SKIPPED + 1)) ;;
+  esac
+  echo "$2: $1${3:+ ($3)}"
+}
+
+check_shell() {
+  local script bad=
+  while read -r script; do
+    head -n 1 "$script" | grep -q 'bash' || continue
+    bash -n "$script" || bad=1
+  done < <(find tools tests deploy .ci -type f \( -name '*.sh' -o -path '.ci/*' \) | sort)
+  if [[ $bad ]]; then note "shell syntax" failed; else note "shell syntax" passed; fi
+}
+
+check_kustomize() {
+  local file folder
+  for file in deploy/base/kustomization.yaml deploy/overlays/*/kustomization.yaml; do
+    [[ -e $file ]] || continue
+    folder=$(dirname "$file")
+    if ! command -v kubectl >/dev/null; then
+      note "kustomize $folder" skipped "no kubectl"
+    elif kubectl kustomize "$folder" >/dev/null; then
+      note "kustomize $folder" passed
+    else
+      note "kustomize $folder" failed
+    fi
+  done
+}
+
+# Compiling needs no GPU; device tests are tagged `gpu` and `manual` and are run by hand.
+check_cuda() {
+  local sources nvcc
+  sources=$(find kernels -name '*.cu' | wc -l)
+  nvcc=$(command -v nvcc || command -v /usr/local/cuda/bin/nvcc || true)
+  if ((sources == 0)); then
+    echo "CUDA: no sources in the tree yet"
+  elif [[ -z $nvcc ]]; then
+    note "CUDA: compile $sources sources" skipped "no nvcc"
+  elif bazel_cmd build --config=cuda //kernels/cuda/...; then
+    note "CUDA: compile $sources sources" passed
+  else
+    note "CUDA: compile $sources sources" failed
+  fi
+}
+
+# bazel_cmd COMMAND ARGS...: with this machine's limits; lines, not a moving picture, where nobody watches.
+bazel_cmd() {
+  local -a flags=(--jobs="$(jobs)")
+  [[ -t 1 ]] || flags+=(--curses=no --color=no --show_progress_rate_limit=20)
+  if [[ $DRY_RUN ]]; then
+    echo "would run: bazel $1 ${flags[*]} ${*:2}"
+    return 0
+  fi
+  bazel "$1" "${flags[@]}" "${@:2}" </dev/null
+}
+
+# run_tests NAME ARGS...: runs tests and adds their single cases to the count.
+run_tests() {
+  local name=$1 events code=0 counts p f s
+  shift
+  events=$(mktemp)
+  bazel_cmd test --keep_going --build_event_json_file="$events" "$@" || code=$?
+  if [[ ! $DRY_RUN ]]; then
+    # 4: no tests matched. Every other code but 0 and 3 (tests failed) is a build or set-up that did not work.
+    counts=$(python3 tools/test_report.py "$events" "$code") || counts="0 1 0"
+    read -r p f s <<<"$(tail -n 1 <<<"$counts")"
+    sed '$d' <<<"$counts"
+    PASSED=$((PASSED + p)) FAILED=$((FAILED + f)) SKIPPED=$((SKIPPED + s))
+    echo "$name: $p passed, $f failed, $s skipped"
+  fi
+  rm -f "$events"
+}
+
+run_asan() {
+  local -a targets=()
+  local target folder
+  for target in "${ASAN_TARGETS[@]}"; do
+    folder=${target#//}
+    [[ -e ${folder%/...}/BUILD.bazel ]] && targets+=("$target")
+  done
+  run_tests "asan tests" --config=asan "${QUICK_FILTERS[@]}" "${targets[@]}"
+}
+
+finish() {
+  # A machine that builds once keeps no build server; a person's next build wants it warm.
+  [[ -z ${CI:-} || $DRY_RUN ]] || bazel shutdown >/dev/null 2>&1 || true
+  local line="$PASSED passed, $FAILED failed"
+  ((SKIPPED == 0)) || line+=", $SKIPPED skipped"
+  echo "$line"
+  ((FAILED == 0))
+}
+
+main() {
+  parse "$@"
+  if ! tools/install_deps.sh; then
+    FAILED=1
+    DRY_RUN=1 finish
+    return 1
+  fi
+  check_shell
+  check_kustomize
+  local -a filters=()
+  [[ -z $QUICK ]] || filters=("${QUICK_FILTERS[@]}")
+  run_tests "bazel tests" "${filters[@]}" //...
+  check_cuda
+  [[ -z $ASAN ]] || run_asan
+  finish
+}
+
+main "$@"
