@@ -79,10 +79,8 @@ def read_events(path):
                 results[place] = event["testResult"]  # a later attempt replaces an earlier one
             elif "targetCompleted" in ident and not event.get("completed", {}).get("success", False):
                 broken.add(ident["targetCompleted"]["label"])
-            elif "aborted" in event and "label" in str(ident):
-                label = next(iter(ident.values())).get("label", "")
-                if label:
-                    broken.add(label)
+            elif "aborted" in event and "targetConfigured" in ident:
+                broken.add(ident["targetConfigured"]["label"])
     return results, broken
 
 
