@@ -1,10 +1,11 @@
-// The collectives of one tensor-parallel group. Production: single, shm (one host), gloo (across hosts); NCCL joins them on CUDA.
+// The collectives of one tensor-parallel group. Production: single, shm (one host), gloo (across hosts); NCCL joins
+// them on CUDA.
 //
 // Thread rule: the rank's compute thread only; Abort from any thread.
 // Invariants:
 //   C1  Every rank makes the same calls with the same sizes in the same order (the plan says all).
-//   C2  AllReduceSum adds in rank order 0, 1, 2, ... for every element, so that all ranks hold the same bits, every time.
-//   C3  After an error or Abort every later call fails at once; the group must be formed anew.
+//   C2  AllReduceSum adds in rank order 0, 1, 2, ... for every element, so that all ranks hold the same bits, every
+//   time. C3  After an error or Abort every later call fails at once; the group must be formed anew.
 #ifndef QUIRE_WORKER_COMM_COMMUNICATOR_H_
 #define QUIRE_WORKER_COMM_COMMUNICATOR_H_
 
@@ -19,7 +20,8 @@
 
 namespace quire::worker {
 
-// Exchange of small values between ranks while a group forms; the service implements it over the worker protocol (StorePut).
+// Exchange of small values between ranks while a group forms; the service implements it over the worker protocol
+// (StorePut).
 class RendezvousStore {
  public:
   virtual ~RendezvousStore() = default;
@@ -35,7 +37,8 @@ class Communicator {
   virtual int world_size() const = 0;
   virtual const char* Name() const = 0;  // single | shm | gloo
 
-  // data[i] = sum over ranks, in place. Units: elements. Errors: UNAVAILABLE a rank is gone or hung past the timeout; CANCELLED after Abort.
+  // data[i] = sum over ranks, in place. Units: elements. Errors: UNAVAILABLE a rank is gone or hung past the timeout;
+  // CANCELLED after Abort.
   virtual absl::Status AllReduceSum(float* data, int64_t count) = 0;
 
   // out[r * count + i] = rank r's in[i]; out holds world_size * count elements; in may lie inside out at its own place.
@@ -49,12 +52,13 @@ struct CommunicatorOptions {
   std::string kind;  // single | shm | gloo
   int rank = 0;
   int world_size = 1;
-  std::string name;         // unique per formation: shm segment, gloo prefix
-  std::string listen_host;  // gloo: address that the other ranks can dial
+  std::string name;                            // unique per formation: shm segment, gloo prefix
+  std::string listen_host;                     // gloo: address that the other ranks can dial
   absl::Duration timeout = absl::Seconds(30);  // of one call, and of forming
 };
 
-// Blocks until all ranks are there. Errors: INVALID_ARGUMENT unknown kind; DEADLINE_EXCEEDED with the ranks that are missing.
+// Blocks until all ranks are there. Errors: INVALID_ARGUMENT unknown kind; DEADLINE_EXCEEDED with the ranks that are
+// missing.
 absl::StatusOr<std::unique_ptr<Communicator>> CreateCommunicator(const CommunicatorOptions& options,
                                                                  RendezvousStore* store);
 
