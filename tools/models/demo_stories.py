@@ -41,6 +41,25 @@ SUNNY = [
     "One sunny morning", "One bright day", "On a warm spring day", "One fine summer morning", "On Saturday morning"
 ]
 FEELINGS = [("sad", "happy"), ("worried", "glad"), ("upset", "cheerful")]
+STRANGERS = [("man", "he"), ("woman", "she"), ("farmer", "he"), ("sailor", "he"), ("baker", "he"), ("girl", "she"),
+             ("boy", "he"), ("teacher", "she"), ("shepherd", "he"), ("tailor", "he"), ("nurse", "she")]
+ERRANDS = [("the market", "to buy some bread"), ("the market", "to sell some eggs"), ("the river", "to get some water"),
+           ("the river", "to catch a fish"), ("the forest", "to look for berries"), ("the forest", "to gather wood"),
+           ("the mill", "to buy some flour"), ("the hill", "to look at the sea"), ("the town", "to visit a friend"),
+           ("the castle", "to speak to the king")]
+NEEDS = [("hungry", "gave {him6} half of {his5} bread"), ("thirsty", "gave {him6} some water"),
+         ("cold", "gave {him6} {his5} warm coat"), ("lost", "showed {him6} the right way"),
+         ("tired", "carried {his6} heavy bag"), ("sad", "told {him6} a funny story")]
+GIFTS = [("a small key", "used the key to open an old box. It was full of silver coins"),
+         ("a gold coin", "bought a young cow with the coin. It gave milk every day"),
+         ("an old map", "followed the map to a deep well with the best water in the land"),
+         ("a handful of seeds", "planted the seeds. In summer there were flowers all around the house"),
+         ("a wooden flute", "played the flute, and people came from far away to listen"),
+         ("a little lamp", "lit the lamp, and the dark road was as bright as day")]
+WISHES = [("a big pear", "too high in the tree", "climbed up and shook the branch"),
+          ("a large pumpkin", "too heavy to carry", "pushed it from behind"),
+          ("a basket of apples", "tied to a branch with a rope", "opened the knot in the rope"),
+          ("a pot of honey", "under a heavy stone", "put a stick under the stone")]
 OPENINGS = [
     ["Once upon a time there was a {child} named {name}.", "{He} lived in a small village by the river."],
     ["Once upon a time there was a {child} named {name}.", "{He} lived with {his} {elder} in a little house."],
@@ -101,6 +120,34 @@ def _things(rng, s):
     s["trap"] = {"mouse": "net", "beaver": "trap of branches", "mole": "deep hole"}[s["small"]]
 
 
+def _strangers(rng, s):
+    """The people and animals without a name: an errand, a ruler, a clever animal."""
+    noun, he = rng.choice(STRANGERS)
+    other, other_he = rng.choice([p for p in STRANGERS if p[0] != noun])
+    s["person"], s["other"] = rng.choice(["old", "young", "poor", "kind", "brave"]) + " " + noun, "little " + other
+    if other not in ("girl", "boy"):
+        s["other"] = rng.choice(["old", "poor"]) + " " + other
+    s["ruler"], ruler_he = rng.choice([("king", "he"), ("queen", "she")])
+    for suffix, word in (("5", he), ("6", other_he), ("7", ruler_he)):
+        s["he" + suffix], (s["him" + suffix], s["his" + suffix]) = word, PRONOUNS[word]
+    s["worker"] = rng.choice(["farmer", "baker", "gardener", "fisherman", "carpenter"])
+    s["walked"] = rng.choice(["walked", "walked slowly", "went", "ran quickly"])
+    s["daytime"] = rng.choice(["day", "morning", "afternoon", "evening"])
+    s["errand_place"], s["purpose"] = rng.choice(ERRANDS)
+    s["road"] = rng.choice(["wet and muddy", "hot and dry", "dark and quiet", "full of stones"])
+    s["need"], gave = rng.choice(NEEDS)
+    s["gave"] = gave.format_map(s)
+    s["gift"], s["gift_use"] = rng.choice(GIFTS)
+    s["animal"] = rng.choice(["bear", "fox", "goat", "mouse", "monkey"])
+    s["helper"] = rng.choice(["rabbit", "squirrel", "frog", "hen", "duck"])
+    s["animal_place"] = rng.choice(["the garden", "the farm", "the old mill", "the river", "the village"])
+    s["hungry"] = rng.choice(["hungry", "very hungry"])
+    s["wish_thing"], s["too"], s["trick2"] = rng.choice(WISHES)
+    for key in ("person", "other", "animal"):
+        article = "an" if s[key][0] in "aeiou" else "a"
+        s["a_" + key] = s["an_" + key] = article + " " + s[key]
+
+
 def load_plots(path=pathlib.Path(__file__).with_name("demo_plots.txt")):
     """Reads plots: `# title` starts one, an empty line ends a step, every other line is a paraphrase of the step."""
     plots = []
@@ -122,9 +169,10 @@ def make_story(rng):
     slots = Slots()
     _people(rng, slots)
     _things(rng, slots)
+    _strangers(rng, slots)
     sentences = [rng.choice(step).format_map(slots) for step in rng.choice(PLOTS)]
     cut = rng.randrange(2, len(sentences) - 2)
-    if rng.random() < OPENING_SHARE and not sentences[0].startswith("Once"):
+    if rng.random() < OPENING_SHARE and slots["name"] in sentences[0] and "Once" not in sentences[0]:
         sentences[:0] = [part.format_map(slots) for part in rng.choice(OPENINGS)]
     text = " ".join(sentences)
     if rng.random() < TWO_PARAGRAPHS_SHARE:

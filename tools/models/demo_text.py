@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the text that the demo model is trained on: stories, facts, questions with answers, instructions, talks.
+"""Makes the text that the demo model is trained on: stories, facts, questions with answers, talks, letters.
 
 Standard library only. `demo_text.py --documents=20` prints some.
 
@@ -14,18 +14,23 @@ import collections
 import random
 
 import demo_facts
+import demo_scenes
 import demo_stories
 
-STORY_SHARE = 0.55
+STORY_SHARE, FACT_SHARE = 0.55, 0.33
 MAX_REPEATS = 25
 
 
 def make_documents(count, seed):
-    """Returns `count` documents; about STORY_SHARE of them are stories."""
+    """Returns `count` documents; STORY_SHARE of them are stories, FACT_SHARE facts, the others scenes."""
     rng, seen, documents = random.Random(seed), collections.Counter(), []
     while len(documents) < count:
-        is_story = rng.random() < STORY_SHARE
-        text = demo_stories.make_story(rng) if is_story else demo_facts.make_fact(rng)
+        kind = rng.random()
+        is_story = kind < STORY_SHARE
+        if is_story:
+            text = demo_stories.make_story(rng)
+        else:
+            text = demo_facts.make_fact(rng) if kind < STORY_SHARE + FACT_SHARE else demo_scenes.make_scene(rng)
         if seen[text] < (1 if is_story else MAX_REPEATS):
             seen[text] += 1
             documents.append(text)
