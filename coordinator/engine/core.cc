@@ -29,6 +29,14 @@ RequestTiming TimingOf(const SequenceGroup& group, absl::Time now) {
   return timing;
 }
 
+// Trying again cannot help: the model directory or the flags are wrong.
+bool IsPermanent(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsNotFound(status) || absl::IsUnimplemented(status) ||
+         absl::IsFailedPrecondition(status) || absl::IsPermissionDenied(status);
+}
+
+constexpr absl::Duration kFirstBackoff = absl::Milliseconds(250);
+
 }  // namespace
 
 Core::Core(const CoreOptions& options) : options_(options) {}
@@ -37,18 +45,15 @@ Core::~Core() = default;
 void Core::Step(std::vector<Event>* events, absl::Time now, Actions* actions) {
   now_ = now;
   actions_ = actions;
-  if (epoch_ == 0) {
-    epoch_ = 1;
-    actions->form_epoch = epoch_;
-  }
   for (Event& event : *events) {
     std::visit([this](auto& e) { Handle(e); }, event);
   }
   if (now_ >= next_deadline_) ExpireDeadlines();
+  if (now_ >= form_at_) FormWhenDue();
   if (formed_) Plan();
 }
 
-absl::Time Core::NextTimer() const { return next_deadline_; }
+absl::Time Core::NextTimer() const { return std::min(next_deadline_, form_at_); }
 
 // --- requests ---
 
@@ -253,17 +258,26 @@ void Core::Handle(ReplicaDownEvent& event) {
     ++stale_results_;
     return;
   }
+  const bool worked = scheduler_ != nullptr;
   formed_ = false;
+  down_reason_ = event.reason;
   VoidFlights();
-  if (++form_attempts_ > options_.max_form_attempts) {
+  ++form_attempts_;
+  if (form_attempts_ >= options_.max_form_attempts || (!worked && IsPermanent(event.reason))) {
     failed_ = true;
+    form_at_ = absl::InfiniteFuture();
     EndAllEvent all{absl::UnavailableError(absl::StrCat("the replica is lost: ", event.reason.message()))};
-    if (scheduler_ != nullptr) Handle(all);
+    if (worked) Handle(all);
     return;
   }
-  if (scheduler_ != nullptr) LeaveCrashed(event.reason);
-  ++epoch_;
-  actions_->form_epoch = epoch_;
+  if (worked) LeaveCrashed(event.reason);
+  // At once after a loss of a replica that worked, then ever more patiently.
+  form_at_ = form_attempts_ == 1 ? now_ : now_ + kFirstBackoff * (1 << std::min(form_attempts_ - 2, 6));
+}
+
+void Core::FormWhenDue() {
+  form_at_ = absl::InfiniteFuture();
+  actions_->form_epoch = ++epoch_;
 }
 
 // Running requests wait for the next epoch and go on from their committed tokens; one that saw too many losses is likely their cause.

@@ -66,7 +66,7 @@ struct Actions {
   std::vector<EmitAction> emits;
   std::vector<EndAction> ends;         // after the emits; refusals of a submit too
   std::vector<const StepPlan*> sends;  // in order; valid until the step is answered or the epoch ends
-  uint64_t form_epoch = 0;             // nonzero: form this epoch; older ones are void
+  uint64_t form_epoch = 0;             // nonzero: form this epoch, older ones are void
 
   void clear() {
     emits.clear();
@@ -111,6 +111,7 @@ class Core {
 
   bool formed() const { return formed_; }
   bool failed() const { return failed_; }  // gave up forming
+  const absl::Status& down_reason() const { return down_reason_; }  // of the last loss
   uint64_t epoch() const { return epoch_; }
   uint64_t steps() const { return step_; }  // planned in this epoch
   int num_in_flight() const { return num_in_flight_; }
@@ -131,6 +132,7 @@ class Core {
   void Handle(StepDoneEvent& event);
   void Handle(ReplicaFormedEvent& event);
   void Handle(ReplicaDownEvent& event);
+  void FormWhenDue();
   void Handle(TickEvent&) {}
   void Handle(EndAllEvent& event);
 
@@ -159,6 +161,8 @@ class Core {
   bool formed_ = false;
   bool failed_ = false;
   int form_attempts_ = 0;
+  absl::Time form_at_ = absl::InfinitePast();  // when the next epoch forms; infinite future = it is forming or formed
+  absl::Status down_reason_;
   double seconds_per_token_ = 0;  // slow-moving maximum, for step deadlines
   int64_t generation_tokens_ = 0;
   int64_t prompt_tokens_ = 0;

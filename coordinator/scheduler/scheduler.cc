@@ -47,9 +47,10 @@ NewSequence MakeNewSequence(const Sequence& sequence, const std::vector<int32_t>
   return fresh;
 }
 
-// One token is pending on the ranks and its successor is wanted.
+// One token is pending on the ranks and its successor is wanted. Before the fork even a last single token of the prompt is a prefill item, because
+// forks hang on those.
 bool DecodeReady(const Sequence& s) {
-  return s.seq >= 0 && s.num_computed > 0 && s.num_remaining() == 1 && s.wants_sample();
+  return s.group->forked && s.seq >= 0 && s.num_computed > 0 && s.num_remaining() == 1 && s.wants_sample();
 }
 
 }  // namespace
@@ -164,7 +165,7 @@ void Scheduler::PlanPrefills() {
     SequenceGroup* group = running_[i];
     bool room = true;
     group->ForEachLive([&](Sequence& s) {
-      const bool prefilling = s.seq < 0 || s.num_computed == 0 || s.num_remaining() > 1;
+      const bool prefilling = !group->forked || s.seq < 0 || s.num_remaining() > 1;
       if (room && budget_ > 0 && prefilling && s.num_remaining() > 0) room = PlanPrefill(&s, i);
     });
     if (!room) return;

@@ -1,0 +1,341 @@
+// The engine thread: drain inbox -> core -> send -> emit. See engine.h.
+//
+// Threads: callers push under inbox_mu_; the engine thread alone touches core_ and sinks_; snapshot_ is under snapshot_mu_.
+#include "coordinator/engine/engine.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "coordinator/engine/core.h"
+#include "coordinator/engine/step_stats.h"
+
+namespace quire::engine {
+
+namespace {
+
+CoreOptions MakeCoreOptions(const EngineOptions& options) {
+  CoreOptions core;
+  core.scheduler.max_num_seqs = options.max_num_seqs;
+  core.scheduler.max_num_batched_tokens = options.max_num_batched_tokens;
+  core.max_queue_len = options.max_queue_len;
+  core.min_step_deadline = options.min_step_deadline;
+  core.max_form_attempts = options.max_form_attempts;
+  return core;
+}
+
+// How long after its last step a busy engine still counts as making progress.
+constexpr absl::Duration kReadyAge = absl::Seconds(2);
+constexpr absl::Duration kSnapshotAge = absl::Milliseconds(20);
+
+}  // namespace
+
+class Engine::Impl final : public cluster::WorkerGroup::Listener {
+ public:
+  Impl(const EngineOptions& options, cluster::WorkerGroup* group)
+      : options_(options), group_(group), core_(MakeCoreOptions(options)), thread_([this] { Loop(); }) {}
+
+  ~Impl() override { Stop(absl::ZeroDuration()); }
+
+  absl::Status Submit(request::Request request, std::unique_ptr<RequestSink> sink);
+  void Cancel(const std::string& request_id) {
+    Push(CancelEvent{request_id});
+  }
+  Loads GetLoads() const {
+    absl::MutexLock lock(&snapshot_mu_);
+    Loads loads = snapshot_.loads;
+    loads.stale_replies_total += group_->stale_replies();
+    return loads;
+  }
+  absl::Status GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const;
+  absl::Status WaitUntilFormed(absl::Duration timeout);
+  bool Ready() const;
+  void Stop(absl::Duration grace);
+
+  void OnFormed(const ReplicaInfo& info, const cluster::ReplicaDescription& description) override;
+  void OnStepDone(StepResult result) override { Push(StepDoneEvent{std::move(result)}); }
+  void OnDown(uint64_t epoch, absl::Status reason) override { Push(ReplicaDownEvent{epoch, std::move(reason)}); }
+
+ private:
+  struct Snapshot {
+    Loads loads;
+    bool formed = false;
+    bool failed = false;
+    bool idle = true;
+    absl::Status down_reason;
+    absl::Time last_step = absl::InfinitePast();
+    absl::Time step_deadline = absl::InfinitePast();  // of the oldest step in flight
+    ReplicaInfo info;
+    cluster::ReplicaDescription description;
+  };
+
+  void Push(Event event) {
+    absl::MutexLock lock(&inbox_mu_);
+    inbox_.push_back(std::move(event));
+  }
+  bool HasNews() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_mu_) { return !inbox_.empty() || stopping_; }
+  void Loop();
+  // Moves the inbox into events_; returns false when it is time to leave.
+  bool TakeEvents();
+  void NoteSteps(absl::Time now);
+  void Execute(absl::Time now);
+  void Deliver(EmitAction* emit);
+  void FinishRequest(const EndAction& end);
+  void Publish(absl::Time now);
+  void LogStats(absl::Time now);
+
+  const EngineOptions options_;
+  cluster::WorkerGroup* const group_;
+
+  mutable absl::Mutex inbox_mu_;
+  std::vector<Event> inbox_ ABSL_GUARDED_BY(inbox_mu_);
+  std::unordered_map<uint64_t, std::unique_ptr<RequestSink>> arrivals_ ABSL_GUARDED_BY(inbox_mu_);
+  uint64_t next_id_ ABSL_GUARDED_BY(inbox_mu_) = 1;
+  bool refusing_ ABSL_GUARDED_BY(inbox_mu_) = false;
+  bool stopping_ ABSL_GUARDED_BY(inbox_mu_) = false;
+  bool drained_ ABSL_GUARDED_BY(inbox_mu_) = true;  // no live request
+
+  mutable absl::Mutex snapshot_mu_;
+  Snapshot snapshot_ ABSL_GUARDED_BY(snapshot_mu_);
+
+  // Engine thread only.
+  Core core_;
+  std::unordered_map<uint64_t, std::unique_ptr<RequestSink>> sinks_;
+  std::vector<Event> events_;
+  Actions actions_;
+  StepStats stats_;
+  absl::Time last_log_ = absl::InfinitePast();
+  absl::Time last_publish_ = absl::InfinitePast();
+  absl::Time last_step_ = absl::InfinitePast();
+  absl::Time step_deadline_ = absl::InfinitePast();
+  std::vector<RankUsage> ranks_;
+  bool had_failed_ = false;
+  bool reports_throughput_ = false;  // throughput of the last snapshot was not zero
+
+  absl::Mutex stop_mu_;  // one Stop at a time
+  std::thread thread_;   // last: starts when all else is there
+};
+
+absl::Status Engine::Impl::Submit(request::Request request, std::unique_ptr<RequestSink> sink) {
+  {
+    absl::MutexLock lock(&snapshot_mu_);
+    if (snapshot_.failed) return absl::UnavailableError(absl::StrCat("the model failed to load: ", snapshot_.down_reason.message()));
+    if (snapshot_.loads.epoch == 0) return absl::UnavailableError("the model is still loading");
+  }
+  absl::MutexLock lock(&inbox_mu_);
+  if (refusing_) return absl::UnavailableError("the server is shutting down");
+  if (static_cast<int64_t>(arrivals_.size()) >= options_.max_queue_len) {
+    return absl::ResourceExhaustedError(absl::StrCat(arrivals_.size(), " requests arrived at once, the limit is ",
+                                                     options_.max_queue_len, "; try again later"));
+  }
+  const uint64_t id = next_id_++;
+  arrivals_.emplace(id, std::move(sink));
+  inbox_.push_back(SubmitEvent{id, std::move(request)});
+  drained_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status Engine::Impl::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
+  absl::MutexLock lock(&snapshot_mu_);
+  if (snapshot_.failed) return absl::FailedPreconditionError(snapshot_.down_reason.message());
+  if (snapshot_.info.epoch == 0) return absl::UnavailableError("the model is still loading");
+  if (info != nullptr) *info = snapshot_.info;
+  if (description != nullptr) *description = snapshot_.description;
+  return absl::OkStatus();
+}
+
+absl::Status Engine::Impl::WaitUntilFormed(absl::Duration timeout) {
+  absl::MutexLock lock(&snapshot_mu_);
+  const auto settled = [this]() ABSL_SHARED_LOCKS_REQUIRED(snapshot_mu_) { return snapshot_.formed || snapshot_.failed; };
+  snapshot_mu_.AwaitWithTimeout(absl::Condition(&settled), timeout);
+  if (snapshot_.formed) return absl::OkStatus();
+  if (snapshot_.failed) return snapshot_.down_reason;
+  return absl::DeadlineExceededError(absl::StrCat("the replica did not form within ", absl::FormatDuration(timeout)));
+}
+
+bool Engine::Impl::Ready() const {
+  {
+    absl::MutexLock lock(&inbox_mu_);
+    if (refusing_) return false;
+  }
+  absl::MutexLock lock(&snapshot_mu_);
+  if (!snapshot_.formed) return false;
+  const absl::Time now = absl::Now();
+  return snapshot_.idle || now - snapshot_.last_step < kReadyAge || now < snapshot_.step_deadline;
+}
+
+void Engine::Impl::OnFormed(const ReplicaInfo& info, const cluster::ReplicaDescription& description) {
+  {
+    absl::MutexLock lock(&snapshot_mu_);
+    snapshot_.info = info;
+    snapshot_.description = description;
+  }
+  Push(ReplicaFormedEvent{info});
+}
+
+void Engine::Impl::Stop(absl::Duration grace) {
+  absl::MutexLock stop_lock(&stop_mu_);
+  if (!thread_.joinable()) return;
+  {
+    absl::MutexLock lock(&inbox_mu_);
+    refusing_ = true;
+    inbox_mu_.AwaitWithTimeout(absl::Condition(&drained_), grace);
+    if (!drained_) {
+      inbox_.push_back(EndAllEvent{absl::UnavailableError("the server is shutting down; send the request again elsewhere")});
+    }
+    stopping_ = true;
+  }
+  thread_.join();
+  group_->Stop();
+}
+
+bool Engine::Impl::TakeEvents() {
+  absl::MutexLock lock(&inbox_mu_);
+  // While there is throughput to report it has to decay, even if nothing happens.
+  const absl::Time decay = reports_throughput_ ? absl::Now() + absl::Seconds(1) : absl::InfiniteFuture();
+  inbox_mu_.AwaitWithDeadline(absl::Condition(this, &Impl::HasNews), std::min(core_.NextTimer(), decay));
+  events_.clear();
+  events_.swap(inbox_);
+  for (auto& [id, sink] : arrivals_) sinks_.emplace(id, std::move(sink));
+  arrivals_.clear();
+  return !(stopping_ && events_.empty());
+}
+
+void Engine::Impl::Loop() {
+  // The first turn forms epoch 1.
+  do {
+    const absl::Time now = absl::Now();
+    NoteSteps(now);
+    core_.Step(&events_, now, &actions_);
+    Execute(now);
+    actions_.clear();
+    Publish(now);
+  } while (TakeEvents());
+  for (auto& [id, sink] : sinks_) sink->OnEnd(absl::UnavailableError("the server is shutting down"), {});
+}
+
+// Keeps what the results say of time and usage before the core consumes them.
+void Engine::Impl::NoteSteps(absl::Time now) {
+  for (Event& event : events_) {
+    if (auto* done = std::get_if<StepDoneEvent>(&event)) {
+      if (done->result.epoch != core_.epoch()) continue;
+      ranks_ = done->result.ranks;
+      stats_.Done(done->result, now);
+      last_step_ = now;
+    }
+  }
+}
+
+void Engine::Impl::Execute(absl::Time now) {
+  if (actions_.form_epoch != 0) {
+    if (!core_.down_reason().ok()) {
+      LOG(WARNING) << "replica down: " << core_.down_reason().message() << "; forming epoch " << actions_.form_epoch;
+    }
+    stats_.Restart();
+    group_->Form(actions_.form_epoch);
+  }
+  // Ranks first: they can work while tokens go out.
+  for (const StepPlan* plan : actions_.sends) {
+    group_->Send(*plan);
+    stats_.Sent(*plan, now);
+    step_deadline_ = now + absl::Milliseconds(plan->deadline_ms);
+  }
+  for (EmitAction& emit : actions_.emits) Deliver(&emit);
+  for (const EndAction& end : actions_.ends) FinishRequest(end);
+  if (core_.failed() && !had_failed_) {
+    had_failed_ = true;
+    LOG(ERROR) << "giving up on the replica: " << core_.down_reason();
+  }
+}
+
+void Engine::Impl::Deliver(EmitAction* emit) {
+  const auto it = sinks_.find(emit->id);
+  CHECK(it != sinks_.end()) << "request " << emit->id << " has no sink";
+  stats_.Tokens(static_cast<int64_t>(emit->delta.tokens.size()));
+  it->second->OnDelta(emit->delta);
+}
+
+void Engine::Impl::FinishRequest(const EndAction& end) {
+  const auto it = sinks_.find(end.id);
+  CHECK(it != sinks_.end()) << "request " << end.id << " has no sink";
+  it->second->OnEnd(end.status, end.timing);
+  sinks_.erase(it);
+}
+
+void Engine::Impl::Publish(absl::Time now) {
+  if (sinks_.empty()) {
+    absl::MutexLock lock(&inbox_mu_);
+    drained_ = arrivals_.empty();
+  }
+  // A snapshot per step would cost more than it tells, but the last one before an idle spell has to be exact.
+  const bool idle = core_.num_in_flight() == 0;
+  if (!idle && now - last_publish_ < kSnapshotAge) return;
+  last_publish_ = now;
+  const CoreStats core = core_.stats();
+  Loads loads;
+  loads.num_running_reqs = core.num_running_reqs;
+  loads.num_waiting_reqs = core.num_waiting_reqs;
+  loads.num_used_tokens = core.tokens_used;
+  loads.num_preemptions = core.num_preemptions;
+  loads.generation_tokens_total = core.generation_tokens;
+  loads.prompt_tokens_total = core.prompt_tokens;
+  loads.stale_replies_total = static_cast<uint64_t>(core.stale_results);
+  loads.epoch = core_.formed() ? core_.epoch() : 0;
+  loads.steps = stats_.total_steps();
+  loads.gen_throughput = stats_.Throughput(now);
+  reports_throughput_ = loads.gen_throughput > 0;
+  loads.step_seconds_p50 = stats_.StepP50();
+  loads.worker_seconds_p50 = stats_.WorkerP50();
+  loads.ranks = ranks_;
+  {
+    absl::MutexLock lock(&snapshot_mu_);
+    loads.max_total_num_tokens = core.blocks_total * snapshot_.info.block_size;
+    if (loads.epoch == 0) loads.epoch = snapshot_.loads.epoch;  // re-forming: requests may queue
+    snapshot_.loads = std::move(loads);
+    snapshot_.formed = core_.formed();
+    snapshot_.failed = core_.failed();
+    snapshot_.down_reason = core_.down_reason();
+    snapshot_.idle = idle;
+    snapshot_.last_step = last_step_;
+    snapshot_.step_deadline = step_deadline_;
+  }
+  LogStats(now);
+}
+
+void Engine::Impl::LogStats(absl::Time now) {
+  if (core_.num_in_flight() == 0 || now - last_log_ < options_.stats_interval) return;
+  last_log_ = now;
+  const CoreStats core = core_.stats();
+  std::string blocks;
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    absl::StrAppend(&blocks, r == 0 ? "" : " ", "rank", r, "=", ranks_[r].device_blocks_used, "/",
+                    ranks_[r].device_blocks_total);
+  }
+  LOG(INFO) << "running " << core.num_running_reqs << ", waiting " << core.num_waiting_reqs << ", "
+            << static_cast<int64_t>(stats_.Throughput(now)) << " tok/s, blocks " << blocks << ", preemptions "
+            << core.num_preemptions << ", step p50 " << stats_.StepP50() * 1e3 << " ms";
+}
+
+Engine::Engine(const EngineOptions& options, cluster::WorkerGroup* group)
+    : impl_(std::make_unique<Impl>(options, group)) {}
+Engine::~Engine() = default;
+absl::Status Engine::Submit(request::Request request, std::unique_ptr<RequestSink> sink) {
+  return impl_->Submit(std::move(request), std::move(sink));
+}
+void Engine::Cancel(const std::string& request_id) { impl_->Cancel(request_id); }
+Loads Engine::GetLoads() const { return impl_->GetLoads(); }
+absl::Status Engine::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
+  return impl_->GetReplica(info, description);
+}
+absl::Status Engine::WaitUntilFormed(absl::Duration timeout) { return impl_->WaitUntilFormed(timeout); }
+bool Engine::Ready() const { return impl_->Ready(); }
+void Engine::Stop(absl::Duration grace) { impl_->Stop(grace); }
+
+}  // namespace quire::engine

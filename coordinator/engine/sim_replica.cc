@@ -1,0 +1,138 @@
+// The hash model and its cache. See sim_replica.h.
+#include "coordinator/engine/sim_replica.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <set>
+
+namespace quire::engine {
+namespace {
+
+uint64_t Mix(uint64_t x) {  // splitmix64's finaliser
+  x += 0x9e3779b97f4a7c15ULL;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+uint64_t SimPrefixHash(uint64_t previous, int32_t token) { return Mix(previous * 31 + static_cast<uint64_t>(token) + 1); }
+
+int32_t SimDraw(uint64_t prefix, uint64_t seed, uint32_t choice, int64_t position, int32_t vocab) {
+  const uint64_t h = Mix(prefix ^ Mix(seed ^ Mix((uint64_t{choice} << 32) ^ static_cast<uint64_t>(position))));
+  return static_cast<int32_t>(h % static_cast<uint64_t>(vocab));
+}
+
+float SimLogprob(uint64_t prefix, int32_t token) {
+  return -static_cast<float>(Mix(prefix + static_cast<uint64_t>(token)) % 10000) / 1000.0f;
+}
+
+SimReplica::SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab)
+    : block_size_(block_size), vocab_(vocab), slots_(num_blocks * block_size, 0) {}
+
+SimReplica::Sequence& SimReplica::Get(uint32_t seq) {
+  const auto it = sequences_.find(seq);
+  CHECK(it != sequences_.end()) << "the plan names unknown sequence " << seq;
+  return it->second;
+}
+
+uint64_t& SimReplica::Slot(const Sequence& s, int64_t position) {
+  CHECK_LT(position / block_size_, static_cast<int64_t>(s.blocks.size())) << "the table is too short for position " << position;
+  const int64_t slot = s.blocks[position / block_size_] * block_size_ + position % block_size_;
+  CHECK(slot >= 0 && slot < static_cast<int64_t>(slots_.size())) << "slot " << slot;
+  return slots_[slot];
+}
+
+void SimReplica::Apply(const StepPlan& plan) {
+  CHECK_EQ(plan.step, last_step_ + 1) << "steps out of order";
+  last_step_ = plan.step;
+  for (uint32_t seq : plan.finished) CHECK_EQ(sequences_.erase(seq), 1u) << "finished sequence " << seq << " is unknown";
+  for (const NewSequence& fresh : plan.new_sequences) {
+    Sequence s;
+    s.tokens = fresh.token_ids;
+    s.prompt_len = fresh.prompt_len;
+    s.num_computed = fresh.num_computed;
+    s.blocks = fresh.block_ids;
+    s.sampling = fresh.sampling;
+    CHECK(sequences_.emplace(fresh.seq, std::move(s)).second) << "sequence " << fresh.seq << " exists already";
+  }
+  for (const BlockAppend& a : plan.block_appends) Get(a.seq).blocks.push_back(a.block);
+  for (const BlockReplace& r : plan.block_replaces) Get(r.seq).blocks.at(r.index) = r.block;
+  for (const auto& [from, to] : plan.block_copies) {
+    std::copy_n(slots_.begin() + from * block_size_, block_size_, slots_.begin() + to * block_size_);
+    ++copies_;
+  }
+}
+
+void SimReplica::Compute(Sequence* s, int64_t num_tokens) {
+  CHECK_LE(s->num_computed + num_tokens, static_cast<int64_t>(s->tokens.size())) << "computes unknown tokens";
+  uint64_t prefix = 0;
+  for (int64_t p = 0; p < s->num_computed; ++p) {
+    prefix = SimPrefixHash(prefix, s->tokens[p]);
+    CHECK_EQ(Slot(*s, p), prefix) << "the cache lost position " << p;
+  }
+  for (int64_t i = 0; i < num_tokens; ++i) {
+    const int64_t p = s->num_computed++;
+    prefix = SimPrefixHash(prefix, s->tokens[p]);
+    Slot(*s, p) = prefix;
+  }
+}
+
+void SimReplica::Draw(Sequence* s, StepResult* result) {
+  const int64_t position = static_cast<int64_t>(s->tokens.size()) - s->prompt_len;
+  CHECK_EQ(s->num_computed, static_cast<int64_t>(s->tokens.size())) << "draws before all tokens are computed";
+  const uint64_t prefix = Slot(*s, s->num_computed - 1);
+  const int32_t token = SimDraw(prefix, s->sampling.seed, s->sampling.choice, position, vocab_);
+  s->tokens.push_back(token);
+  result->tokens.push_back(token);
+  if (s->sampling.num_logprobs >= 0) result->logprobs.push_back({SimLogprob(prefix, token), {}});
+}
+
+StepResult SimReplica::Run(const StepPlan& plan) {
+  Apply(plan);
+  StepResult result;
+  result.epoch = plan.epoch;
+  result.step = plan.step;
+  std::set<int32_t> written;
+  const auto compute = [&](uint32_t seq, int64_t num_tokens) {
+    Sequence& s = Get(seq);
+    const int64_t first = s.num_computed / block_size_;
+    const int64_t last = (s.num_computed + num_tokens - 1) / block_size_;
+    for (int64_t b = first; b <= last; ++b) {
+      CHECK(written.insert(s.blocks.at(b)).second) << "block " << s.blocks[b] << " has two writers in step " << plan.step;
+    }
+    Compute(&s, num_tokens);
+  };
+  for (uint32_t seq : plan.decode) {
+    compute(seq, 1);
+    Draw(&Get(seq), &result);
+  }
+  for (const PrefillItem& item : plan.prefill) {
+    compute(item.seq, item.num_tokens);
+    if (!item.sample) continue;
+    const Sequence before = Get(item.seq);
+    Draw(&Get(item.seq), &result);
+    for (const ForkItem& fork : plan.forks) {
+      if (fork.parent != item.seq) continue;
+      Sequence child = before;
+      child.sampling.choice = fork.choice;
+      CHECK(sequences_.emplace(fork.child, std::move(child)).second) << "child " << fork.child << " exists already";
+      Draw(&Get(fork.child), &result);
+    }
+  }
+  RankUsage usage;
+  usage.device_blocks_total = static_cast<uint32_t>(slots_.size() / block_size_);
+  usage.device_blocks_used = static_cast<uint32_t>(blocks_used());
+  result.ranks.assign(1, usage);
+  return result;
+}
+
+int64_t SimReplica::blocks_used() const {
+  std::set<int32_t> blocks;
+  for (const auto& [seq, s] : sequences_) blocks.insert(s.blocks.begin(), s.blocks.end());
+  return static_cast<int64_t>(blocks.size());
+}
+
+}  // namespace quire::engine

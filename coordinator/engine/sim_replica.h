@@ -1,0 +1,59 @@
+// A replica of ranks as a pure function, for simulations: applies step plans like a worker's sequence table, checks every claim, and "computes"
+// with hashes. Test only; single thread.
+//
+// Every slot of the cache remembers the hash of the token prefix that was written there, and computing a token first verifies the slots of all
+// earlier positions: a block that is shared, freed, copied or reused wrongly shows at once. The next token is a hash of (prefix, seed, choice,
+// position), so a wrong replay shows too.
+#ifndef QUIRE_COORDINATOR_ENGINE_SIM_REPLICA_H_
+#define QUIRE_COORDINATOR_ENGINE_SIM_REPLICA_H_
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "coordinator/scheduler/step_plan.h"
+
+namespace quire::engine {
+
+// The hash model. Token 0 is the end of sequence and comes with probability 1 / vocab.
+uint64_t SimPrefixHash(uint64_t previous, int32_t token);
+int32_t SimDraw(uint64_t prefix, uint64_t seed, uint32_t choice, int64_t position, int32_t vocab);
+float SimLogprob(uint64_t prefix, int32_t token);
+
+class SimReplica {
+ public:
+  SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab);
+
+  // Applies and computes. CHECK-fails on a plan that lies.
+  StepResult Run(const StepPlan& plan);
+
+  int64_t blocks_used() const;
+  int64_t num_sequences() const { return static_cast<int64_t>(sequences_.size()); }
+  int64_t copies() const { return copies_; }
+
+ private:
+  struct Sequence {
+    std::vector<int32_t> tokens;
+    int64_t prompt_len = 0;
+    int64_t num_computed = 0;
+    std::vector<int32_t> blocks;
+    RankSampling sampling;
+  };
+
+  Sequence& Get(uint32_t seq);
+  void Apply(const StepPlan& plan);
+  void Compute(Sequence* sequence, int64_t num_tokens);
+  void Draw(Sequence* sequence, StepResult* result);
+  uint64_t& Slot(const Sequence& sequence, int64_t position);
+
+  int64_t block_size_;
+  int32_t vocab_;
+  std::vector<uint64_t> slots_;
+  std::unordered_map<uint32_t, Sequence> sequences_;
+  uint64_t last_step_ = 0;
+  int64_t copies_ = 0;
+};
+
+}  // namespace quire::engine
+
+#endif  // QUIRE_COORDINATOR_ENGINE_SIM_REPLICA_H_
