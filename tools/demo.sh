@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Shows Quire at work: sets up what is missing, builds, starts a coordinator with two tensor-parallel workers on the demo model, streams a
+# few continuations, prints time to first token, time per token and block usage, starts once more to time a warm start, and ends.
+#
+# usage: tools/demo.sh [--serve] [--model=DIR] [--workers=N] [PROMPT...]
+#   --serve      stay up after the prompts until Ctrl-C, and say how to talk to it
+#   --model=DIR  a Hugging Face model directory (default: the demo model in models/demo)
+#   --workers=N  ranks of the tensor-parallel group (default 2)
+#   PROMPT...    texts to continue instead of the demo's own
+set -euo pipefail
+cd "$(dirname "$(realpath "$0")")/.."
+
+SERVE=
+MODEL=models/demo
+WORKERS=2
+PROMPTS=()
+COORDINATOR=  # process id; it leads a process group of its own, workers included
+RUN_DIR=
+readonly READY_SECONDS=120
+readonly WARM_START_BUDGET_MS=2000
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+die() {
+  echo "demo: $*" >&2
+  exit 1
+}
+
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+
+parse() {
+  local arg
+  for arg in "$@"; do
+    case $arg in
+      --serve) SERVE=1 ;;
+      --model=?*) MODEL=${arg#*=} ;;
+      --workers=[1-9]*) WORKERS=${arg#*=} ;;
+      -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+      -*) die "unknown option $arg (see --help)" ;;
+      *) PROMPTS+=("$arg") ;;
+    esac
+  done
+  ((${#PROMPTS[@]})) || PROMPTS=("Once upon a time" "The little boat" "In the garden there was")
+}
+
+set_up() {
+  tools/install_deps.sh
+  say "Building (the first time takes minutes; later from the cache)"
+  local -a flags=()
+  [[ -t 1 ]] || flags+=(--curses=no --color=no --show_progress_rate_limit=20)
+  bazel build "${flags[@]}" //coordinator //worker //tools:generate </dev/null
+}
+
+# Starts a coordinator on a free loopback port and waits until it serves; sets COORDINATOR, PORT and STARTED_MS.
+start() {
+  local deadline=$((SECONDS + READY_SECONDS))
+  rm -f "$RUN_DIR/port"
+  STARTED_MS=$(now_ms)
+  setsid bazel-bin/coordinator/coordinator --model="$MODEL" --workers="local:$WORKERS" --grpc_port=0 --port_file="$RUN_DIR/port" \
+    </dev/null >>"$RUN_DIR/coordinator.log" 2>&1 &
+  COORDINATOR=$!
+  until [[ -s $RUN_DIR/port ]]; do
+    kill -0 "$COORDINATOR" 2>/dev/null || die_with_log "the coordinator ended before it was ready"
+    ((SECONDS < deadline)) || die_with_log "not ready after $READY_SECONDS s"
+    sleep 0.02
+  done
+  PORT=$(<"$RUN_DIR/port")
+}
+
+die_with_log() {
+  tail -n 30 "$RUN_DIR/coordinator.log" >&2
+  die "$*"
+}
+
+# Ends the coordinator, which ends its workers; whatever is left of its group is killed.
+stop() {
+  [[ -n $COORDINATOR ]] || return 0
+  local deadline=$((SECONDS + 10))
+  kill -TERM "$COORDINATOR" 2>/dev/null || true
+  while kill -0 "$COORDINATOR" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.05; done
+  kill -KILL -- "-$COORDINATOR" 2>/dev/null || true
+  wait "$COORDINATOR" 2>/dev/null || true
+  COORDINATOR=
+}
+
+cleanup() {
+  stop
+  [[ -z $RUN_DIR ]] || rm -rf "$RUN_DIR"
+}
+
+generate() { bazel-bin/tools/generate --target="127.0.0.1:$PORT" "$@"; }
+
+# Prints what comes and leaves the time of its first byte in $RUN_DIR/first_ms.
+note_first_byte() {
+  local byte=
+  IFS= read -r -N 1 byte || true
+  now_ms >"$RUN_DIR/first_ms"
+  printf '%s' "$byte"
+  cat
+}
+
+# first_token_after_start: milliseconds from the start of the coordinator's process to the first text that the client prints.
+first_token_after_start() {
+  generate --max_tokens=8 --temperature=0 "${PROMPTS[0]}" | note_first_byte >/dev/null
+  echo $(($(<"$RUN_DIR/first_ms") - STARTED_MS))
+}
+
+main() {
+  parse "$@"
+  RUN_DIR=$(mktemp -d -t quire_demo.XXXXXXXX)
+  trap cleanup EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  set_up
+
+  say "Starting a coordinator and $WORKERS workers on $MODEL"
+  start
+  echo "start to first token: $(first_token_after_start) ms (first start)"
+  local prompt
+  for prompt in "${PROMPTS[@]}"; do
+    say "> $prompt"
+    generate --stats --max_tokens=60 --temperature=0.7 --seed=7 "$prompt"
+  done
+
+  if [[ $SERVE ]]; then
+    say "Serving on 127.0.0.1:$PORT until Ctrl-C. In another terminal:"
+    echo "  bazel-bin/tools/generate --target=127.0.0.1:$PORT --stats 'Once upon a time'"
+    wait "$COORDINATOR" || die_with_log "the coordinator ended"
+    return
+  fi
+  stop
+
+  say "Starting again, files now in memory"
+  start
+  local warm
+  warm=$(first_token_after_start)
+  echo "start to first token: $warm ms (second start; budget $WARM_START_BUDGET_MS ms)"
+  stop
+  ((warm < WARM_START_BUDGET_MS)) || echo "demo: the second start is over its budget; is this machine busy?" >&2
+  say "Done. tools/demo.sh --serve keeps it up; README.md says how to serve your own model."
+}
+
+main "$@"
