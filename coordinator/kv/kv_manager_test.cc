@@ -1,0 +1,129 @@
+// Blocks on demand, sharing by fork, copy-on-write, release. K- and P-invariants over random histories.
+#include "coordinator/kv/kv_manager.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+namespace quire::kv {
+namespace {
+
+using request::Sequence;
+using request::SequenceGroup;
+
+struct World {
+  World(int64_t blocks, int64_t block_size, int n) : kv(blocks, block_size) {
+    group.sequences.resize(n);
+    for (int i = 0; i < n; ++i) group.sequences[i].group = &group, group.sequences[i].seq = i;
+  }
+  Sequence& operator[](int i) { return group.sequences[i]; }
+  SequenceGroup group;
+  KvManager kv;
+};
+
+TEST(KvManager, TakesBlocksOnDemand) {
+  World w(10, 4, 1);
+  StepPlan plan;
+  NewSequence fresh;
+  w.kv.Grow(&w[0], 5, &plan, &fresh);
+  EXPECT_EQ(fresh.block_ids, (std::vector<int32_t>{0, 1}));
+  EXPECT_TRUE(plan.block_appends.empty());
+  w.kv.Grow(&w[0], 3, &plan, nullptr);
+  EXPECT_TRUE(plan.block_appends.empty());
+  w.kv.Grow(&w[0], 1, &plan, nullptr);
+  ASSERT_EQ(plan.block_appends.size(), 1u);
+  EXPECT_EQ(plan.block_appends[0].block, 2);
+  EXPECT_EQ(w.kv.pool().num_used(), 3);
+  w.kv.Release(&w[0]);
+  EXPECT_EQ(w.kv.pool().num_used(), 0);
+  EXPECT_EQ(w[0].num_computed, 0);
+}
+
+TEST(KvManager, ForkSharesAndTheLastWriterKeepsTheBlock) {
+  World w(10, 4, 3);
+  StepPlan plan;
+  w.kv.Grow(&w[0], 6, &plan, nullptr);
+  w.kv.Fork(w[0], &w[1]);
+  w.kv.Fork(w[0], &w[2]);
+  EXPECT_EQ(w.kv.pool().num_used(), 2);
+  EXPECT_EQ(w.kv.BlocksForOneMore({&w[0], &w[1], &w[2]}), 2);
+  plan.Clear();
+  for (int i = 0; i < 3; ++i) w.kv.Grow(&w[i], 1, &plan, nullptr);
+  EXPECT_EQ(plan.block_copies.size(), 2u);
+  EXPECT_EQ(plan.block_replaces.size(), 2u);
+  EXPECT_EQ(w.kv.pool().num_used(), 4);
+  EXPECT_EQ(w[0].blocks[0], w[2].blocks[0]);
+  EXPECT_NE(w[0].blocks[1], w[2].blocks[1]);
+  EXPECT_EQ(w[2].blocks[1], 1) << "the last writer was alone and wrote in place";
+}
+
+TEST(KvManager, AFullLastBlockIsSharedForGood) {
+  World w(10, 4, 2);
+  StepPlan plan;
+  w.kv.Grow(&w[0], 8, &plan, nullptr);
+  w.kv.Fork(w[0], &w[1]);
+  EXPECT_EQ(w.kv.BlocksForOneMore({&w[0], &w[1]}), 2);
+  plan.Clear();
+  w.kv.Grow(&w[0], 1, &plan, nullptr);
+  EXPECT_TRUE(plan.block_copies.empty());
+}
+
+TEST(KvManager, TokensThatFitCountsTheOpenBlock) {
+  World w(10, 4, 1);
+  StepPlan plan;
+  w.kv.Grow(&w[0], 5, &plan, nullptr);
+  EXPECT_EQ(w.kv.TokensThatFit(w[0], 0), 3);
+  EXPECT_EQ(w.kv.TokensThatFit(w[0], 2), 11);
+}
+
+TEST(KvManagerDeathTest, BrokenReferencesAreBugs) {
+  BlockPool pool(2);
+  EXPECT_DEATH(pool.Unref(0), "block 0 is free");
+  EXPECT_DEATH(pool.Ref(7), "block 7 of 2");
+  pool.Take();
+  pool.Take();
+  EXPECT_DEATH(pool.Take(), "no free block of 2");
+}
+
+// BlocksForOneMore is exact, and references equal owners, over random histories of siblings.
+TEST(KvManager, RandomHistories) {
+  std::mt19937 rng(3);
+  for (int round = 0; round < 2000; ++round) {
+    const int64_t block_size = 1 + rng() % 5;
+    World w(200, block_size, 6);
+    StepPlan plan;
+    w.kv.Grow(&w[0], 1 + rng() % 12, &plan, nullptr);
+    std::vector<Sequence*> live = {&w[0]};
+    for (int op = 0; op < 30 && !live.empty(); ++op) {
+      const int kind = rng() % 4;
+      if (kind == 0 && live.size() < 6) {
+        for (int i = 0; i < 6; ++i) {
+          if (!w[i].blocks.empty()) continue;
+          w.kv.Fork(*live[rng() % live.size()], &w[i]);
+          live.push_back(&w[i]);
+          break;
+        }
+      } else if (kind == 1 && live.size() > 1) {
+        const size_t i = rng() % live.size();
+        w.kv.Release(live[i]);
+        live.erase(live.begin() + i);
+      } else {
+        const int64_t want = w.kv.BlocksForOneMore(live);
+        const int64_t before = w.kv.pool().num_used();
+        for (Sequence* s : live) w.kv.Grow(s, 1, &plan, nullptr);
+        ASSERT_EQ(w.kv.pool().num_used() - before, want);
+      }
+      std::map<int32_t, int> owners;
+      for (Sequence* s : live) {
+        ASSERT_EQ(static_cast<int64_t>(s->blocks.size()), w.kv.BlocksFor(s->num_computed));
+        for (int32_t b : s->blocks) ++owners[b];
+      }
+      ASSERT_EQ(static_cast<int64_t>(owners.size()), w.kv.pool().num_used());
+      for (const auto& [b, n] : owners) ASSERT_EQ(w.kv.pool().refs(b), n);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quire::kv

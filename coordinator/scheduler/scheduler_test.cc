@@ -1,0 +1,175 @@
+// What a plan holds: budgets, order, admission, chunks, preemption. Long random histories live in engine/simulation_test.cc.
+#include "coordinator/scheduler/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+namespace quire::scheduler {
+namespace {
+
+using request::Sequence;
+using request::SequenceGroup;
+
+class SchedulerTest : public ::testing::Test {
+ protected:
+  void Make(int64_t max_seqs, int64_t max_tokens, int64_t blocks, int32_t block_size = 4) {
+    ReplicaInfo info;
+    info.device_blocks = blocks;
+    info.block_size = block_size;
+    info.eos_token_ids = {2};
+    scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{max_seqs, max_tokens}, info);
+  }
+
+  SequenceGroup* Add(int64_t prompt, uint32_t max_tokens = 10, uint32_t n = 1) {
+    groups_.push_back(std::make_unique<SequenceGroup>());
+    SequenceGroup* g = groups_.back().get();
+    g->id = groups_.size();
+    g->request.prompt_ids.assign(prompt, 5);
+    g->request.params.max_tokens = max_tokens;
+    g->request.params.n = n;
+    g->sequences.resize(n);
+    for (uint32_t i = 0; i < n; ++i) g->sequences[i].group = g, g->sequences[i].index = i;
+    scheduler_->AddWaiting(g);
+    return g;
+  }
+
+  // Plans one step; all its samples come back at once as token 7.
+  bool Step() {
+    plan_.Clear();
+    const bool computes = scheduler_->BuildPlan(absl::UnixEpoch(), &plan_, &samples_);
+    if (!computes) scheduler_->TakeBackFinished(&plan_);
+    for (Sequence* s : samples_) {
+      --s->in_flight;
+      s->output.push_back(7);
+    }
+    return computes;
+  }
+
+  std::unique_ptr<Scheduler> scheduler_;
+  std::vector<std::unique_ptr<SequenceGroup>> groups_;
+  StepPlan plan_;
+  std::vector<Sequence*> samples_;
+};
+
+TEST_F(SchedulerTest, PromptsAreCutToTheTokenBudget) {
+  Make(4, 8, 100);
+  Add(20);
+  ASSERT_TRUE(Step());
+  ASSERT_EQ(plan_.prefill.size(), 1u);
+  EXPECT_EQ(plan_.prefill[0].num_tokens, 8u);
+  EXPECT_FALSE(plan_.prefill[0].sample);
+  EXPECT_EQ(plan_.new_sequences[0].token_ids.size(), 20u);
+  EXPECT_EQ(plan_.new_sequences[0].block_ids.size(), 2u) << "only what the chunk needs";
+  Step();
+  EXPECT_EQ(plan_.prefill[0].num_tokens, 8u);
+  EXPECT_TRUE(plan_.new_sequences.empty());
+  Step();
+  EXPECT_EQ(plan_.prefill[0].num_tokens, 4u);
+  EXPECT_TRUE(plan_.prefill[0].sample);
+  Step();
+  EXPECT_EQ(plan_.decode.size(), 1u);
+}
+
+TEST_F(SchedulerTest, DecodesComeBeforePrefillsAndShareTheBudget) {
+  Make(4, 8, 100);
+  Add(3);
+  Step();
+  Add(50);
+  Step();
+  EXPECT_EQ(plan_.decode.size(), 1u);
+  ASSERT_EQ(plan_.prefill.size(), 1u);
+  EXPECT_EQ(plan_.prefill[0].num_tokens, 7u);
+}
+
+TEST_F(SchedulerTest, SeveralPromptsShareAStep) {
+  Make(4, 32, 100);
+  Add(10);
+  Add(10);
+  Add(20);
+  Step();
+  ASSERT_EQ(plan_.prefill.size(), 3u);
+  EXPECT_TRUE(plan_.prefill[1].sample);
+  EXPECT_EQ(plan_.prefill[2].num_tokens, 12u);
+  EXPECT_FALSE(plan_.prefill[2].sample);
+}
+
+TEST_F(SchedulerTest, MaxNumSeqsCountsChoices) {
+  Make(4, 64, 100);
+  Add(5, 10, 3);
+  Add(5, 10, 2);
+  Add(5, 10, 1);
+  Step();
+  EXPECT_EQ(scheduler_->running().size(), 1u) << "first come, first served: the third does not overtake the second";
+  EXPECT_EQ(plan_.forks.size(), 2u);
+  EXPECT_EQ(samples_.size(), 3u) << "every choice draws from the prompt's row";
+}
+
+TEST_F(SchedulerTest, OverlapPlansTheNextDecodeBeforeTheTokenIsKnown) {
+  Make(4, 64, 100);
+  SequenceGroup* g = Add(5, 3);
+  plan_.Clear();
+  ASSERT_TRUE(scheduler_->BuildPlan(absl::UnixEpoch(), &plan_, &samples_));
+  plan_.Clear();
+  ASSERT_TRUE(scheduler_->BuildPlan(absl::UnixEpoch(), &plan_, &samples_));
+  EXPECT_EQ(plan_.decode.size(), 1u);
+  EXPECT_EQ(g->sequences[0].in_flight, 2);
+  plan_.Clear();
+  ASSERT_TRUE(scheduler_->BuildPlan(absl::UnixEpoch(), &plan_, &samples_));
+  plan_.Clear();
+  EXPECT_FALSE(scheduler_->BuildPlan(absl::UnixEpoch(), &plan_, &samples_)) << "max_tokens are in flight";
+}
+
+TEST_F(SchedulerTest, TheLatestGroupGivesWayAndComesBackWithItsTokens) {
+  Make(4, 64, 6);
+  SequenceGroup* a = Add(8, 13);
+  SequenceGroup* b = Add(7, 13);
+  Step();
+  ASSERT_EQ(scheduler_->running().size(), 2u);
+  while (scheduler_->num_preemptions() == 0) ASSERT_TRUE(Step());
+  EXPECT_EQ(scheduler_->running(), std::vector<SequenceGroup*>{a});
+  EXPECT_TRUE(b->sequences[0].blocks.empty());
+  EXPECT_EQ(plan_.finished.size(), 1u) << "the ranks let go of it in the same plan";
+  const size_t kept = b->sequences[0].output.size();
+  ASSERT_GT(kept, 0u);
+  while (!a->sequences[0].finished) {
+    ASSERT_TRUE(Step());
+    if (a->sequences[0].output.size() == 13) scheduler_->FinishSequence(&a->sequences[0]), scheduler_->Remove(a);
+  }
+  ASSERT_TRUE(Step());
+  ASSERT_EQ(plan_.new_sequences.size(), 1u);
+  EXPECT_EQ(plan_.new_sequences[0].token_ids.size(), 7 + kept);
+  EXPECT_EQ(plan_.new_sequences[0].prompt_len, 7u);
+  EXPECT_EQ(plan_.finished.size(), 1u) << "a's end travels with the next plan";
+}
+
+TEST_F(SchedulerTest, WorstCaseIsPerChoiceAndWithoutTheLastToken) {
+  Make(4, 64, 100);
+  EXPECT_EQ(scheduler_->WorstCaseBlocks(*Add(8, 1)), 2);
+  EXPECT_EQ(scheduler_->WorstCaseBlocks(*Add(8, 2)), 3);
+  EXPECT_EQ(scheduler_->WorstCaseBlocks(*Add(8, 2, 3)), 9);
+}
+
+TEST_F(SchedulerTest, RemoveFreesAtOnce) {
+  Make(4, 64, 100);
+  SequenceGroup* g = Add(20);
+  Step();
+  EXPECT_EQ(scheduler_->kv().pool().num_used(), 5);
+  scheduler_->Remove(g);
+  EXPECT_EQ(scheduler_->kv().pool().num_used(), 0);
+  plan_.Clear();
+  EXPECT_FALSE(scheduler_->BuildPlan(absl::UnixEpoch(), &plan_, &samples_));
+  EXPECT_EQ(plan_.finished.size(), 1u);
+}
+
+TEST_F(SchedulerTest, BansTravelWithMinTokens) {
+  Make(4, 64, 100);
+  SequenceGroup* g = Add(4);
+  g->request.params.min_tokens = 3;
+  g->request.params.stop_token_ids = {11};
+  Step();
+  EXPECT_EQ(plan_.new_sequences[0].sampling.banned_until_min, (std::vector<int32_t>{2, 11}));
+}
+
+}  // namespace
+}  // namespace quire::scheduler
