@@ -1,0 +1,227 @@
+#include "worker/model/decoder.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <utility>
+
+namespace quire::worker {
+namespace {
+
+using kernels::DType;
+using kernels::TensorView;
+
+// Columns [begin, begin + num_heads * head_dim) of a matrix, seen as heads: [rows, num_heads, head_dim].
+TensorView AsHeads(const TensorView& matrix, int64_t begin, int64_t num_heads, int64_t head_dim) {
+  TensorView heads = matrix;
+  heads.data = matrix.as<float>() + begin;
+  heads.rank = 3;
+  heads.shape = {matrix.dim(0), num_heads, head_dim};
+  heads.stride = {matrix.stride[0], head_dim, 1};
+  return heads;
+}
+
+}  // namespace
+
+TensorView Decoder::Activations::View(int64_t num_rows) const {
+  CHECK_LE(num_rows, rows);
+  return kernels::MakeView(buffer->data(), DType::kF32, {num_rows, cols});
+}
+
+absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(const DecoderOptions& options, const ModelSpec& spec,
+                                                         const Shard& shard, Weights weights, ModelFacts facts,
+                                                         kernels::Backend* backend, Communicator* comm) {
+  CHECK(backend->activation_dtype() == DType::kF32) << backend->Name();
+  std::unique_ptr<Decoder> decoder(new Decoder(spec, shard, std::move(weights), std::move(facts), backend, comm));
+  if (spec.position == PositionKind::kRope) {
+    auto rope = RopeTable::Create(spec, backend);
+    if (!rope.ok()) return rope.status();
+    decoder->rope_ = std::move(*rope);
+  }
+  if (absl::Status s = decoder->Allocate(options); !s.ok()) return s;
+  return decoder;
+}
+
+Decoder::Decoder(const ModelSpec& spec, const Shard& shard, Weights weights, ModelFacts facts,
+                 kernels::Backend* backend, Communicator* comm)
+    : spec_(spec),
+      shard_(shard),
+      weights_(std::move(weights)),
+      facts_(std::move(facts)),
+      backend_(backend),
+      comm_(comm) {}
+
+absl::Status Decoder::Allocate(const DecoderOptions& options) {
+  const int64_t tokens = options.max_num_batched_tokens, rows = options.max_num_logit_rows;
+  const int64_t attended = shard_.heads.count, ffn = shard_.ffn.count;
+  const bool parallel = shard_.world_size > 1;
+  const struct {
+    Activations* out;
+    int64_t rows, cols;
+  } wanted[] = {
+      {&hidden_, tokens, spec_.hidden_size},
+      {&scratch_, std::max(tokens, rows), spec_.hidden_size},
+      {&qkv_, tokens, attended + 2 * shard_.kv_heads.count},
+      {&attended_, tokens, attended},
+      {&up_, std::max(tokens, rows), spec_.gated ? 2 * ffn : ffn},
+      {&activated_, std::max(tokens, rows), ffn},
+      {&row_hidden_, rows, spec_.hidden_size},
+      {&row_attended_, rows, attended},
+      {&gathered_, parallel ? rows * shard_.world_size : 0, shard_.vocab_padded},
+      {&logits_, rows, spec_.vocab_size},
+  };
+  for (const auto& [out, num_rows, cols] : wanted) {
+    if (num_rows == 0) continue;
+    auto buffer = backend_->Allocate(num_rows * cols * DTypeBytes(DType::kF32));
+    if (!buffer.ok()) return buffer.status();
+    *out = {std::move(*buffer), num_rows, cols};
+  }
+  row_indices_.resize(rows);
+  std::iota(row_indices_.begin(), row_indices_.end(), 0);
+  return absl::OkStatus();
+}
+
+kernels::KvCacheLayout Decoder::CacheLayout(int64_t block_size) const {
+  kernels::KvCacheLayout layout;
+  layout.dtype = weights_.stored;
+  layout.num_layers = spec_.num_layers;
+  layout.num_kv_heads = shard_.num_kv_heads;
+  layout.head_dim = spec_.head_dim;
+  layout.block_size = block_size;
+  return layout;
+}
+
+// The batch comes from the plan, and every plan was validated on its way here.
+void Decoder::CheckBatch(const ForwardBatch& batch, const kernels::KvCacheView& cache) const {
+  const size_t num_tokens = batch.token_ids.size();
+  CHECK_LE(static_cast<int64_t>(num_tokens), hidden_.rows);
+  CHECK_LE(static_cast<int64_t>(batch.logit_rows.size()), row_hidden_.rows);
+  CHECK_EQ(batch.positions.size(), num_tokens);
+  CHECK_EQ(batch.slot_mapping.size(), num_tokens);
+  for (size_t i = 0; i < num_tokens; ++i) {
+    CHECK(batch.token_ids[i] >= 0 && batch.token_ids[i] < spec_.vocab_size) << batch.token_ids[i];
+    CHECK(batch.positions[i] >= 0 && batch.positions[i] < spec_.max_position)
+        << "position " << batch.positions[i] << " of " << spec_.max_position;
+  }
+  const kernels::KvCacheLayout& layout = cache.layout;
+  CHECK_EQ(layout.num_layers, spec_.num_layers);
+  CHECK_EQ(layout.num_kv_heads, shard_.num_kv_heads);
+  CHECK_EQ(layout.head_dim, spec_.head_dim);
+}
+
+absl::StatusOr<TensorView> Decoder::Forward(const ForwardBatch& batch, const kernels::KvCacheView& cache) {
+  CheckBatch(batch, cache);
+  collective_ns_ = 0;
+  const int64_t num_tokens = batch.token_ids.size(), num_rows = batch.logit_rows.size();
+  if (num_tokens == 0) return logits_.View(0);
+  if (rope_ != nullptr) {
+    const int32_t furthest = *std::max_element(batch.positions.begin(), batch.positions.end());
+    if (absl::Status s = rope_->Reach(furthest); !s.ok()) return s;
+  }
+  const TensorView hidden = hidden_.View(num_tokens), attended = attended_.View(num_tokens);
+  EmbedTokens(batch, hidden);
+  const int64_t last = spec_.num_layers - 1;
+  for (int64_t layer = 0; layer < last; ++layer) {
+    Attention(layer, batch, cache, hidden, attended);
+    if (absl::Status s = FinishLayer(layer, hidden, attended); !s.ok()) return s;
+  }
+  Attention(last, batch, cache, hidden, attended);
+  if (num_rows == 0) return logits_.View(0);
+  // Past the last layer's keys and values nothing reads the other rows again.
+  const TensorView row_hidden = row_hidden_.View(num_rows), row_attended = row_attended_.View(num_rows);
+  backend_->GatherRows(hidden, batch.logit_rows, row_hidden);
+  backend_->GatherRows(attended, batch.logit_rows, row_attended);
+  if (absl::Status s = FinishLayer(last, row_hidden, row_attended); !s.ok()) return s;
+  return Logits(row_hidden);
+}
+
+void Decoder::EmbedTokens(const ForwardBatch& batch, const TensorView& hidden) {
+  backend_->Embed(weights_.embedding, 0, batch.token_ids, hidden);
+  if (spec_.position != PositionKind::kLearned) return;
+  const TensorView positions = scratch_.View(hidden.dim(0));
+  backend_->Embed(weights_.positions, 0, batch.positions, positions);
+  backend_->AddResidual(hidden, positions);
+}
+
+// attended = attention over the cache, after the tokens' keys and values went into it.
+void Decoder::Attention(int64_t layer, const ForwardBatch& batch, const kernels::KvCacheView& cache,
+                        const TensorView& hidden, const TensorView& attended) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const int64_t num_tokens = hidden.dim(0), head_dim = spec_.head_dim;
+  const int64_t num_heads = shard_.num_heads, num_kv_heads = shard_.num_kv_heads;
+  const TensorView normed = scratch_.View(num_tokens), qkv = qkv_.View(num_tokens);
+  backend_->Norm(spec_.norm, hidden, weights.norm1.weight, weights.norm1.bias, spec_.norm_eps, normed);
+  backend_->MatMul(normed, *weights.qkv.weight, weights.qkv.bias, qkv);
+  const TensorView query = AsHeads(qkv, 0, num_heads, head_dim);
+  const TensorView key = AsHeads(qkv, num_heads * head_dim, num_kv_heads, head_dim);
+  const TensorView value = AsHeads(qkv, (num_heads + num_kv_heads) * head_dim, num_kv_heads, head_dim);
+  if (rope_ != nullptr) {
+    // Query and key heads are neighbours and turn alike: one call.
+    backend_->Rope(AsHeads(qkv, 0, num_heads + num_kv_heads, head_dim), rope_->cos_sin(), batch.positions);
+  }
+  backend_->StoreKv(key, value, batch.slot_mapping, layer, cache);
+  kernels::AttentionParams params;
+  params.scale = spec_.attention_scale;
+  if (spec_.attention_scale_by_inverse_layer) params.scale /= static_cast<float>(layer + 1);
+  backend_->Attend(query, batch.attend, params, layer, cache, AsHeads(attended, 0, num_heads, head_dim));
+}
+
+// hidden += output(attended); hidden += mlp(norm(hidden)).
+absl::Status Decoder::FinishLayer(int64_t layer, const TensorView& hidden, const TensorView& attended) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const int64_t num_rows = hidden.dim(0);
+  const TensorView scratch = scratch_.View(num_rows);
+  backend_->MatMul(attended, *weights.output.weight, weights.output.bias, scratch);
+  if (absl::Status s = AllReduce(scratch); !s.ok()) return s;
+  backend_->AddResidual(hidden, scratch);
+
+  const TensorView up = up_.View(num_rows), activated = activated_.View(num_rows);
+  backend_->Norm(spec_.norm, hidden, weights.norm2.weight, weights.norm2.bias, spec_.norm_eps, scratch);
+  backend_->MatMul(scratch, *weights.up.weight, weights.up.bias, up);
+  backend_->Activate(spec_.activation, spec_.gated, up, activated);
+  backend_->MatMul(activated, *weights.down.weight, weights.down.bias, scratch);
+  if (absl::Status s = AllReduce(scratch); !s.ok()) return s;
+  backend_->AddResidual(hidden, scratch);
+  return absl::OkStatus();
+}
+
+// Final norm and head. Every rank computes its part of the vocabulary; all get whole rows.
+absl::StatusOr<TensorView> Decoder::Logits(const TensorView& hidden) {
+  const int64_t num_rows = hidden.dim(0), padded = shard_.vocab_padded;
+  const TensorView normed = scratch_.View(num_rows), logits = logits_.View(num_rows);
+  backend_->Norm(spec_.norm, hidden, weights_.final_norm.weight, weights_.final_norm.bias, spec_.norm_eps, normed);
+  if (shard_.world_size == 1) {
+    backend_->MatMul(normed, *weights_.head.weight, weights_.head.bias, logits);
+    return logits;
+  }
+  // Uneven shards travel padded to the largest; the padding is never read.
+  const TensorView gathered = gathered_.View(num_rows * shard_.world_size);
+  const auto part_of = [&](int rank) {
+    const TensorView part = kernels::SliceRows(gathered, rank * num_rows, num_rows);
+    return kernels::SliceCols(part, 0, VocabRange(spec_, rank, shard_.world_size).count);
+  };
+  const TensorView own = part_of(shard_.rank);
+  backend_->MatMul(normed, *weights_.head.weight, weights_.head.bias, own);
+  const auto start = std::chrono::steady_clock::now();
+  absl::Status status = comm_->AllGather(own.as<float>(), gathered.as<float>(), num_rows * padded);
+  collective_ns_ += std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
+  if (!status.ok()) return status;
+  const absl::Span<const int32_t> rows(row_indices_.data(), num_rows);
+  for (int rank = 0; rank < shard_.world_size; ++rank) {
+    const ShardRange range = VocabRange(spec_, rank, shard_.world_size);
+    backend_->GatherRows(part_of(rank), rows, kernels::SliceCols(logits, range.begin, range.count));
+  }
+  return logits;
+}
+
+absl::Status Decoder::AllReduce(const TensorView& summand) {
+  if (shard_.world_size == 1) return absl::OkStatus();
+  const auto start = std::chrono::steady_clock::now();
+  absl::Status status = comm_->AllReduceSum(summand.as<float>(), summand.num_elements());
+  collective_ns_ += std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
+  return status;
+}
+
+}  // namespace quire::worker

@@ -1,0 +1,92 @@
+// The forward pass of every decoder-only model: one graph, steered by ModelSpec and by which weights are there.
+//
+// Thread rule: the rank's compute thread.
+// Invariants:
+//   D1  No model family is known here; a difference between families is a field of the spec or a view that is empty.
+//   D2  All memory is taken at creation: a step allocates nothing but chunks of the rope table that were reserved then.
+//   D3  With one rank no collective is called. With more, all ranks make the same calls: their number and sizes follow
+//   from the batch.
+#ifndef QUIRE_WORKER_MODEL_DECODER_H_
+#define QUIRE_WORKER_MODEL_DECODER_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "worker/comm/communicator.h"
+#include "worker/model/model.h"
+#include "worker/model/model_spec.h"
+#include "worker/model/rope_table.h"
+#include "worker/model/shard.h"
+#include "worker/model/weights.h"
+
+namespace quire::worker {
+
+struct DecoderOptions {
+  int64_t max_num_batched_tokens = 0;
+  int64_t max_num_logit_rows = 0;
+};
+
+class Decoder final : public Model {
+ public:
+  // Takes the activations' memory. Errors: the backend's.
+  static absl::StatusOr<std::unique_ptr<Decoder>> Create(const DecoderOptions& options, const ModelSpec& spec,
+                                                         const Shard& shard, Weights weights, ModelFacts facts,
+                                                         kernels::Backend* backend, Communicator* comm);
+
+  const ModelFacts& facts() const override { return facts_; }
+  kernels::KvCacheLayout CacheLayout(int64_t block_size) const override;
+  absl::StatusOr<kernels::TensorView> Forward(const ForwardBatch& batch, const kernels::KvCacheView& cache) override;
+  int64_t last_collective_us() const override { return collective_ns_ / 1000; }
+
+ private:
+  // f32 memory for up to `rows` rows of `cols` elements.
+  struct Activations {
+    std::unique_ptr<kernels::Buffer> buffer;
+    int64_t rows = 0;
+    int64_t cols = 0;
+
+    kernels::TensorView View(int64_t num_rows) const;
+  };
+
+  Decoder(const ModelSpec& spec, const Shard& shard, Weights weights, ModelFacts facts, kernels::Backend* backend,
+          Communicator* comm);
+  absl::Status Allocate(const DecoderOptions& options);
+  absl::Status Allocate(int64_t rows, int64_t cols, Activations* out);
+
+  void CheckBatch(const ForwardBatch& batch, const kernels::KvCacheView& cache) const;
+  void EmbedTokens(const ForwardBatch& batch, const kernels::TensorView& hidden);
+  void Attention(int64_t layer, const ForwardBatch& batch, const kernels::KvCacheView& cache,
+                 const kernels::TensorView& hidden, const kernels::TensorView& attended);
+  absl::Status FinishLayer(int64_t layer, const kernels::TensorView& hidden, const kernels::TensorView& attended);
+  absl::StatusOr<kernels::TensorView> Logits(const kernels::TensorView& hidden);
+  absl::Status AllReduce(const kernels::TensorView& summand);
+
+  const ModelSpec spec_;
+  const Shard shard_;
+  const Weights weights_;
+  const ModelFacts facts_;
+  kernels::Backend* const backend_;
+  Communicator* const comm_;
+  std::unique_ptr<RopeTable> rope_;  // null without rotary positions
+
+  Activations hidden_;   // the residual stream
+  Activations scratch_;  // normed input of a block, then its output
+  Activations qkv_;
+  Activations attended_;
+  Activations up_;  // gate | up
+  Activations activated_;
+  Activations row_hidden_;  // the wanted rows of the last layer
+  Activations row_attended_;
+  Activations gathered_;  // [world_size, rows, vocab_padded], more than one rank only
+  Activations logits_;
+  std::vector<int32_t> row_indices_;  // 0, 1, 2, ...
+  int64_t collective_ns_ = 0;         // of the last Forward
+};
+
+}  // namespace quire::worker
+
+#endif  // QUIRE_WORKER_MODEL_DECODER_H_

@@ -1,0 +1,174 @@
+// The decoder against transformers' logits (tests/goldens): whole, in chunks, in parallel, in company.
+#include <glog/logging.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <tuple>
+
+#include "worker/model/model_fixture.h"
+
+namespace quire::worker {
+namespace {
+
+constexpr int kLengths[] = {1, 7, 24, 200};
+constexpr float kTolerance = 1e-4f;          // of f32 logits against transformers
+constexpr float kParallelTolerance = 1e-5f;  // of one degree against another
+
+std::string Dir(const std::string& name) { return "tests/goldens/" + name; }
+
+std::unique_ptr<ModelFixture> MustLoad(const FixtureOptions& options) {
+  auto fixture = ModelFixture::Load(options);
+  CHECK(fixture.ok()) << fixture.status();
+  return std::move(*fixture);
+}
+
+// The directory to load and the one that holds its golden file.
+struct Case {
+  std::string model;
+  std::string golden;
+};
+
+std::vector<Case> Cases() {
+  return {{"llama_gqa", "llama_gqa"},
+          {"llama_gqa_sharded", "llama_gqa"},
+          {"llama_tied", "llama_tied"},
+          {"gpt2", "gpt2"},
+          {"gpt2_hub", "gpt2"}};
+}
+
+using Golden = std::map<std::string, std::vector<float>>;
+
+std::vector<int32_t> Prompt(const Golden& golden, int length) {
+  return ToIds(golden.at("prompt_" + std::to_string(length)));
+}
+
+// Rows of a prompt that is prefilled `chunk` tokens at a time.
+LogitRows Prefill(ModelFixture* fixture, int sequence_id, const std::vector<int32_t>& prompt, size_t chunk) {
+  fixture->Restart(sequence_id);
+  LogitRows rows;
+  for (size_t begin = 0; begin < prompt.size(); begin += chunk) {
+    const size_t end = std::min(begin + chunk, prompt.size());
+    const LogitRows part = fixture->Step({{sequence_id, {prompt.begin() + begin, prompt.begin() + end}}});
+    rows.insert(rows.end(), part.begin(), part.end());
+  }
+  return rows;
+}
+
+float MaxDifference(const LogitRows& rows, const std::vector<float>& expected) {
+  float worst = 0;
+  CHECK_EQ(rows.size() * rows[0].size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const float difference = std::abs(rows[i / rows[0].size()][i % rows[0].size()] - expected[i]);
+    worst = difference <= worst ? worst : difference;  // keeps a NaN
+  }
+  return worst;
+}
+
+class GoldenTest : public ::testing::TestWithParam<std::tuple<int, bool>> {
+ protected:
+  FixtureOptions Options(const std::string& model) const {
+    FixtureOptions options;
+    options.model_dir = Dir(model);
+    options.reference = std::get<1>(GetParam());
+    return options;
+  }
+  Case case_ = Cases()[std::get<0>(GetParam())];
+  Golden golden_ = ReadGolden(Dir(case_.golden) + "/golden.safetensors");
+};
+
+TEST_P(GoldenTest, LogitsEqualTransformersWholeAndInChunks) {
+  auto fixture = MustLoad(Options(case_.model));
+  for (const int length : kLengths) {
+    const std::vector<int32_t> prompt = Prompt(golden_, length);
+    const std::vector<float>& expected = golden_.at("logits_" + std::to_string(length));
+    for (const size_t chunk : {256, 1, 5, 16, 64}) {
+      EXPECT_LT(MaxDifference(Prefill(fixture.get(), 0, prompt, chunk), expected), kTolerance)
+          << length << " tokens in chunks of " << chunk;
+    }
+  }
+}
+
+TEST_P(GoldenTest, GreedyTokensEqualTransformers) {
+  auto fixture = MustLoad(Options(case_.model));
+  for (const int length : {7, 24}) {
+    fixture->Restart(1);
+    EXPECT_EQ(fixture->Greedy(1, Prompt(golden_, length), 64), ToIds(golden_.at("greedy_" + std::to_string(length))));
+  }
+  EXPECT_EQ(fixture->num_collectives(0), 0) << "one rank needs no collective";
+}
+
+TEST_P(GoldenTest, TensorParallelDegreesAgree) {
+  auto single = MustLoad(Options(case_.model));
+  const std::vector<int32_t> prompt = Prompt(golden_, 200);
+  std::vector<float> alone;
+  for (const auto& row : Prefill(single.get(), 0, prompt, 64)) alone.insert(alone.end(), row.begin(), row.end());
+  for (const int world_size : {2, 4}) {
+    FixtureOptions options = Options(case_.model);
+    options.world_size = world_size;
+    auto group = MustLoad(options);
+    EXPECT_LT(MaxDifference(Prefill(group.get(), 0, prompt, 64), alone), kParallelTolerance) << world_size << " ranks";
+    group->Restart(1);
+    EXPECT_EQ(group->Greedy(1, Prompt(golden_, 24), 64), ToIds(golden_.at("greedy_24"))) << world_size << " ranks";
+    EXPECT_GT(group->num_collectives(world_size - 1), 0);
+  }
+}
+
+TEST_P(GoldenTest, BatchAndChunksDoNotChangeABit) {
+  auto fixture = MustLoad(Options(case_.model));
+  const std::vector<int32_t> source = Prompt(golden_, 200);
+  const size_t lengths[] = {1, 17, 33, 80, 200};
+  std::vector<LogitRows> alone;
+  for (int s = 0; s < 5; ++s) {
+    alone.push_back(Prefill(fixture.get(), s, {source.begin(), source.begin() + lengths[s]}, 256));
+    fixture->Restart(s);
+  }
+  // Together: in each step every sequence that is not done brings a chunk of its own size.
+  std::vector<LogitRows> together(5);
+  for (bool more = true; more;) {
+    std::vector<SequenceChunk> chunks;
+    for (int s = 0; s < 5; ++s) {
+      const size_t begin = together[s].size(), size = std::min<size_t>(1 + 7 * s, lengths[s] - begin);
+      if (size > 0) chunks.push_back({s, {source.begin() + begin, source.begin() + begin + size}});
+    }
+    more = !chunks.empty();
+    if (!more) break;
+    LogitRows rows = fixture->Step(chunks);
+    size_t row = 0;
+    for (const SequenceChunk& chunk : chunks) {
+      for (size_t i = 0; i < chunk.token_ids.size(); ++i) together[chunk.sequence_id].push_back(rows[row++]);
+    }
+  }
+  for (int s = 0; s < 5; ++s) EXPECT_EQ(together[s], alone[s]) << "sequence " << s << " of " << lengths[s] << " tokens";
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::Combine(::testing::Range(0, 5), ::testing::Bool()),
+                         [](const auto& info) {
+                           return Cases()[std::get<0>(info.param)].model +
+                                  (std::get<1>(info.param) ? "_reference" : "_fast");
+                         });
+
+class Bf16GoldenTest : public ::testing::TestWithParam<bool> {};
+
+TEST_P(Bf16GoldenTest, ClearArgmaxEqualsTransformers) {
+  FixtureOptions options;
+  options.model_dir = Dir("llama_gqa_bf16");
+  options.reference = GetParam();
+  auto fixture = MustLoad(options);
+  EXPECT_EQ(fixture->facts().dtype, "bfloat16");
+  const Golden golden = ReadGolden(options.model_dir + "/golden.safetensors");
+  for (const int length : kLengths) {
+    const std::string suffix = std::to_string(length);
+    const LogitRows rows = Prefill(fixture.get(), 0, Prompt(golden, length), 64);
+    const std::vector<float>& expected = golden.at("bf16_logits_" + suffix);
+    for (const int32_t position : ToIds(golden.at("bf16_clear_" + suffix))) {
+      const auto begin = expected.begin() + position * rows[0].size();
+      EXPECT_EQ(ArgMax(rows[position]), ArgMax({begin, begin + rows[0].size()})) << suffix << " at " << position;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, Bf16GoldenTest, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? "reference" : "fast"; });
+
+}  // namespace
+}  // namespace quire::worker

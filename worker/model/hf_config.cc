@@ -1,0 +1,244 @@
+#include "worker/model/hf_config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "worker/loader/bounded_json.h"
+#include "worker/loader/mapped_file.h"
+
+namespace quire::worker {
+namespace {
+
+using nlohmann::json;
+using Keys = std::initializer_list<const char*>;
+
+constexpr int64_t kConfigBytesMax = 4 << 20;
+constexpr int kArchitecturesMax = 16;
+constexpr int kEosIdsMax = 64;
+
+// Reads keys of one object and keeps the first complaint, so that a list of reads needs one check at its end.
+class Reader {
+ public:
+  Reader(absl::string_view file, const json& object, std::string prefix = "")
+      : file_(file), object_(object), prefix_(std::move(prefix)) {}
+
+  const absl::Status& status() const { return status_; }
+
+  // The first of the keys that is there and not null.
+  const json* Find(Keys keys, std::string* key) const {
+    for (const char* name : keys) {
+      const auto found = object_.find(name);
+      if (found != object_.end() && !found->is_null()) {
+        *key = absl::StrCat(prefix_, name);
+        return &*found;
+      }
+    }
+    return nullptr;
+  }
+
+  void Int(Keys keys, int64_t min, int64_t max, std::optional<int64_t>* out) {
+    std::string key;
+    const json* value = Find(keys, &key);
+    if (value == nullptr) return;
+    // A number above INT64_MAX reads as a huge one, not as a negative one.
+    const bool too_large = value->is_number_unsigned() && value->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
+    if (!value->is_number_integer()) {
+      Wrong(key, *value, "an integer");
+    } else if (too_large || value->get<int64_t>() < min || value->get<int64_t>() > max) {
+      Wrong(key, *value, absl::StrCat("in [", min, ", ", max, "]"));
+    } else {
+      *out = value->get<int64_t>();
+    }
+  }
+
+  void Double(Keys keys, double min, double max, std::optional<double>* out) {
+    std::string key;
+    const json* value = Find(keys, &key);
+    if (value == nullptr) return;
+    if (!value->is_number()) {
+      Wrong(key, *value, "a number");
+    } else if (const double number = value->get<double>(); !(number >= min && number <= max)) {
+      Wrong(key, *value, absl::StrCat("in [", min, ", ", max, "]"));
+    } else {
+      *out = number;
+    }
+  }
+
+  void Bool(Keys keys, std::optional<bool>* out) {
+    std::string key;
+    const json* value = Find(keys, &key);
+    if (value == nullptr) return;
+    if (!value->is_boolean()) return Wrong(key, *value, "true or false");
+    *out = value->get<bool>();
+  }
+
+  void String(Keys keys, std::optional<std::string>* out) {
+    std::string key;
+    const json* value = Find(keys, &key);
+    if (value == nullptr) return;
+    if (!value->is_string()) return Wrong(key, *value, "a string");
+    *out = value->get<std::string>();
+  }
+
+  // Null where absent or not an object.
+  const json* Object(const char* name) {
+    std::string key;
+    const json* value = Find({name}, &key);
+    if (value == nullptr) return nullptr;
+    if (value->is_object()) return value;
+    Wrong(key, *value, "an object");
+    return nullptr;
+  }
+
+  void Wrong(absl::string_view key, const json& value, absl::string_view wanted) {
+    const std::string shown = Printable(value.dump(-1, ' ', true, json::error_handler_t::replace));
+    Fail(absl::InvalidArgumentError(absl::StrCat(file_, ": '", key, "' is ", shown, ", must be ", wanted)));
+  }
+
+  void Unimplemented(absl::string_view what) {
+    Fail(absl::UnimplementedError(absl::StrCat(file_, ": ", what, " is not supported")));
+  }
+
+  void Fail(absl::Status status) {
+    if (status_.ok()) status_ = std::move(status);
+  }
+
+ private:
+  const absl::string_view file_;
+  const json& object_;
+  const std::string prefix_;
+  absl::Status status_;
+};
+
+void ReadArchitectures(Reader* reader, HfConfig* config) {
+  std::string key;
+  const json* value = reader->Find({"architectures"}, &key);
+  if (value == nullptr) return;
+  if (!value->is_array() || value->size() > kArchitecturesMax) {
+    return reader->Wrong(key, *value, absl::StrCat("a list of at most ", kArchitecturesMax, " strings"));
+  }
+  for (const json& item : *value) {
+    if (!item.is_string()) return reader->Wrong(key, *value, "a list of strings");
+    config->architectures.push_back(item.get<std::string>());
+  }
+}
+
+void ReadSizes(Reader* reader, HfConfig* config) {
+  reader->Int({"vocab_size"}, 1, 1 << 22, &config->vocab_size);
+  reader->Int({"hidden_size", "n_embd"}, 1, 1 << 17, &config->hidden_size);
+  reader->Int({"num_hidden_layers", "n_layer"}, 1, 1024, &config->num_layers);
+  reader->Int({"num_attention_heads", "n_head"}, 1, 4096, &config->num_heads);
+  reader->Int({"num_key_value_heads"}, 1, 4096, &config->num_kv_heads);
+  reader->Int({"head_dim"}, 1, 1024, &config->head_dim);
+  reader->Int({"intermediate_size", "n_inner"}, 1, 1 << 20, &config->ffn_size);
+  reader->Int({"max_position_embeddings", "n_positions"}, 1, 1 << 24, &config->max_position);
+  reader->Double({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"}, 0.0, 1.0, &config->norm_eps);
+  reader->String({"hidden_act", "activation_function"}, &config->activation);
+  reader->Bool({"tie_word_embeddings"}, &config->tied_head);
+  reader->Bool({"scale_attn_weights"}, &config->scale_attention);
+  reader->Bool({"scale_attn_by_inverse_layer_idx"}, &config->scale_attention_by_inverse_layer);
+}
+
+// Keys that change the result and that nothing here computes: silence would be a wrong answer.
+void RefuseUnbuilt(Reader* reader) {
+  std::string key;
+  if (reader->Find({"quantization_config"}, &key) != nullptr) reader->Unimplemented(absl::StrCat("'", key, "'"));
+  std::optional<bool> flag;
+  reader->Bool({"add_cross_attention"}, &flag);
+  if (flag.value_or(false)) reader->Unimplemented("'add_cross_attention'");
+}
+
+// The keys that both versions spell alike.
+void ReadRopeKeys(Reader* reader, HfRope* rope) {
+  std::optional<std::string> type;
+  reader->String({"rope_type", "type"}, &type);
+  rope->type = type.value_or("default");
+  reader->Double({"rope_theta"}, 1e-3, 1e12, &rope->theta);
+  reader->Double({"factor"}, 1e-3, 1e6, &rope->factor);
+  reader->Double({"low_freq_factor"}, 1e-6, 1e6, &rope->low_freq_factor);
+  reader->Double({"high_freq_factor"}, 1e-6, 1e6, &rope->high_freq_factor);
+  reader->Double({"partial_rotary_factor"}, 1e-6, 1.0, &rope->rotary_fraction);
+  reader->Int({"original_max_position_embeddings"}, 1, 1 << 24, &rope->original_max_position);
+}
+
+absl::Status ReadRope(absl::string_view file, Reader* reader, HfConfig* config) {
+  HfRope& rope = config->rope;
+  const json* v5 = reader->Object("rope_parameters");
+  const json* v4 = v5 == nullptr ? reader->Object("rope_scaling") : nullptr;
+  if (v5 != nullptr || v4 != nullptr) {
+    Reader nested(file, v5 != nullptr ? *v5 : *v4, v5 != nullptr ? "rope_parameters." : "rope_scaling.");
+    ReadRopeKeys(&nested, &rope);
+    if (!nested.status().ok()) return nested.status();
+  }
+  std::optional<double> theta, fraction;
+  reader->Double({"rope_theta"}, 1e-3, 1e12, &theta);
+  reader->Double({"partial_rotary_factor"}, 1e-6, 1.0, &fraction);
+  if (!rope.theta.has_value()) rope.theta = theta;
+  if (!rope.rotary_fraction.has_value()) rope.rotary_fraction = fraction;
+  return reader->status();
+}
+
+// eos_token_id is one id, a list of ids or null; both files may have it and both count.
+void ReadTokenIds(Reader* reader, HfConfig* config) {
+  std::string key;
+  if (const json* value = reader->Find({"eos_token_id"}, &key); value != nullptr) {
+    const json list = value->is_array() ? *value : json::array({*value});
+    if (list.size() > kEosIdsMax) return reader->Wrong(key, *value, absl::StrCat("at most ", kEosIdsMax, " ids"));
+    for (const json& id : list) {
+      if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
+        return reader->Wrong(key, *value, "a token id or a list of token ids");
+      }
+      const int32_t eos = id.get<int32_t>();
+      auto& ids = config->eos_token_ids;
+      if (std::find(ids.begin(), ids.end(), eos) == ids.end()) ids.push_back(eos);
+    }
+  }
+  std::optional<int64_t> bos;
+  reader->Int({"bos_token_id"}, 0, INT32_MAX, &bos);
+  if (bos.has_value() && config->bos_token_id < 0) config->bos_token_id = *bos;
+}
+
+}  // namespace
+
+absl::StatusOr<HfConfig> ParseHfConfig(absl::string_view file, absl::string_view config_json,
+                                       absl::string_view generation_config_json) {
+  HfConfig config;
+  config.file = std::string(file);
+  json root;
+  if (absl::Status s = ParseBoundedJson(file, config_json, &root); !s.ok()) return s;
+  Reader reader(file, root);
+  ReadArchitectures(&reader, &config);
+  std::optional<std::string> model_type;
+  reader.String({"model_type"}, &model_type);
+  config.model_type = model_type.value_or("");
+  RefuseUnbuilt(&reader);
+  ReadSizes(&reader, &config);
+  ReadTokenIds(&reader, &config);
+  if (absl::Status s = ReadRope(file, &reader, &config); !s.ok()) return s;
+
+  if (!generation_config_json.empty()) {
+    const absl::string_view generation_file = "generation_config.json";
+    json generation;
+    if (absl::Status s = ParseBoundedJson(generation_file, generation_config_json, &generation); !s.ok()) return s;
+    Reader generation_reader(generation_file, generation);
+    ReadTokenIds(&generation_reader, &config);
+    if (!generation_reader.status().ok()) return generation_reader.status();
+    config.generation_config_json = std::string(generation_config_json);
+  }
+  return config;
+}
+
+absl::StatusOr<HfConfig> ReadHfConfig(const std::string& model_dir) {
+  const std::string path = absl::StrCat(model_dir, "/config.json");
+  auto config = ReadSmallFile(path, kConfigBytesMax);
+  if (!config.ok()) return config.status();
+  auto generation = ReadSmallFile(absl::StrCat(model_dir, "/generation_config.json"), kConfigBytesMax);
+  if (!generation.ok() && !absl::IsNotFound(generation.status())) return generation.status();
+  return ParseHfConfig(path, *config, generation.ok() ? *generation : std::string());
+}
+
+}  // namespace quire::worker

@@ -1,0 +1,64 @@
+// config.json and generation_config.json of a Hugging Face directory, read into one vocabulary of fields.
+//
+// Several names of one fact become one field here; what a family takes for an absent field stands in its row
+// (families.h). Thread rule: pure but for ReadHfConfig; any thread.
+#ifndef QUIRE_WORKER_MODEL_HF_CONFIG_H_
+#define QUIRE_WORKER_MODEL_HF_CONFIG_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace quire::worker {
+
+// The rope keys: v5's rope_parameters, else v4's rope_theta and rope_scaling.
+struct HfRope {
+  std::string type = "default";
+  std::optional<double> theta;
+  std::optional<double> factor;
+  std::optional<double> low_freq_factor;
+  std::optional<double> high_freq_factor;
+  std::optional<int64_t> original_max_position;
+  std::optional<double> rotary_fraction;  // of head_dim
+};
+
+// Every number is within the limits of hf_config.cc; an absent or null key is an empty field.
+struct HfConfig {
+  std::vector<std::string> architectures;
+  std::string model_type;
+  std::optional<int64_t> vocab_size;
+  std::optional<int64_t> hidden_size;
+  std::optional<int64_t> num_layers;
+  std::optional<int64_t> num_heads;
+  std::optional<int64_t> num_kv_heads;
+  std::optional<int64_t> head_dim;
+  std::optional<int64_t> ffn_size;
+  std::optional<int64_t> max_position;
+  std::optional<double> norm_eps;
+  std::optional<std::string> activation;
+  std::optional<bool> tied_head;
+  std::optional<bool> scale_attention;  // false: scores are not divided by sqrt(head_dim)
+  std::optional<bool> scale_attention_by_inverse_layer;
+  HfRope rope;
+  std::vector<int32_t> eos_token_ids;  // both files, without repeats
+  int32_t bos_token_id = -1;
+  std::string generation_config_json;  // "" if absent
+  std::string file = "config.json";    // for messages
+};
+
+// Errors: INVALID_ARGUMENT naming key and value; UNIMPLEMENTED a feature that changes the result and is not built,
+// named.
+absl::StatusOr<HfConfig> ParseHfConfig(absl::string_view file, absl::string_view config_json,
+                                       absl::string_view generation_config_json);
+
+// Reads both files; the second may be absent. Errors: NOT_FOUND; as ParseHfConfig.
+absl::StatusOr<HfConfig> ReadHfConfig(const std::string& model_dir);
+
+}  // namespace quire::worker
+
+#endif  // QUIRE_WORKER_MODEL_HF_CONFIG_H_

@@ -1,0 +1,52 @@
+#include "worker/model/roles.h"
+
+#include <glog/logging.h>
+
+namespace quire::worker {
+namespace {
+
+// Indexed by Role.
+const RoleInfo kRoles[kNumRoles] = {
+    // Every rank has the whole file mapped and a step reads a handful of rows, so the embedding is not split: looking
+    // up any row in the mapping
+    // costs less than the all-reduce that joining vocabulary shards would.
+    {"embedding", Axis::kVocab, Axis::kHidden, Split::kNone},
+    {"positions", Axis::kPositions, Axis::kHidden, Split::kNone},
+    {"final norm", Axis::kHidden, Axis::kOne, Split::kNone},
+    {"head", Axis::kVocab, Axis::kHidden, Split::kRows},
+    {"norm1", Axis::kHidden, Axis::kOne, Split::kNone},
+    {"query", Axis::kHeads, Axis::kHidden, Split::kRows},
+    {"key", Axis::kKvHeads, Axis::kHidden, Split::kRows},
+    {"value", Axis::kKvHeads, Axis::kHidden, Split::kRows},
+    {"attention output", Axis::kHidden, Axis::kHeads, Split::kCols},
+    {"norm2", Axis::kHidden, Axis::kOne, Split::kNone},
+    {"gate", Axis::kFfn, Axis::kHidden, Split::kRows},
+    {"up", Axis::kFfn, Axis::kHidden, Split::kRows},
+    {"down", Axis::kHidden, Axis::kFfn, Split::kCols},
+};
+
+}  // namespace
+
+const RoleInfo& InfoOf(Role role) { return kRoles[static_cast<int>(role)]; }
+
+int64_t AxisSize(Axis axis, const ModelSpec& spec) {
+  switch (axis) {
+    case Axis::kOne:
+      return 1;
+    case Axis::kHidden:
+      return spec.hidden_size;
+    case Axis::kHeads:
+      return spec.num_heads * spec.head_dim;
+    case Axis::kKvHeads:
+      return spec.num_kv_heads * spec.head_dim;
+    case Axis::kFfn:
+      return spec.ffn_size;
+    case Axis::kVocab:
+      return spec.vocab_size;
+    case Axis::kPositions:
+      return spec.max_position;
+  }
+  LOG(FATAL) << "axis " << static_cast<int>(axis);
+}
+
+}  // namespace quire::worker

@@ -1,0 +1,73 @@
+#include "worker/model/rope_table.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace quire::worker {
+namespace {
+
+constexpr int64_t kChunkRows = 1024;
+constexpr float kTwoPi = 6.283185307179586f;
+
+float Llama3Frequency(const RopeSpec& rope, float frequency) {
+  const float original = static_cast<float>(rope.original_max_position);
+  const float low = static_cast<float>(rope.low_freq_factor), high = static_cast<float>(rope.high_freq_factor);
+  const float factor = static_cast<float>(rope.factor);
+  const float wavelength = kTwoPi / frequency;
+  if (wavelength < original / high) return frequency;
+  if (wavelength > original / low) return frequency / factor;
+  const float smooth = (original / wavelength - low) / (high - low);
+  return (1.0f - smooth) * frequency / factor + smooth * frequency;
+}
+
+}  // namespace
+
+std::vector<float> RopeFrequencies(const RopeSpec& rope) {
+  std::vector<float> frequencies(rope.dims / 2);
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(rope.dims);
+    float frequency = 1.0f / static_cast<float>(std::pow(rope.theta, static_cast<double>(exponent)));
+    if (rope.scaling == RopeScaling::kLinear) frequency /= static_cast<float>(rope.factor);
+    if (rope.scaling == RopeScaling::kLlama3) frequency = Llama3Frequency(rope, frequency);
+    frequencies[i] = frequency;
+  }
+  return frequencies;
+}
+
+absl::StatusOr<std::unique_ptr<RopeTable>> RopeTable::Create(const ModelSpec& spec, kernels::Backend* backend) {
+  std::unique_ptr<RopeTable> table(new RopeTable());
+  table->backend_ = backend;
+  table->frequencies_ = RopeFrequencies(spec.rope);
+  table->chunk_.resize(kChunkRows * spec.rope.dims);
+  auto buffer = backend->Allocate(spec.max_position * spec.rope.dims * sizeof(float));
+  if (!buffer.ok()) return buffer.status();
+  table->buffer_ = std::move(*buffer);
+  table->cos_sin_ =
+      kernels::MakeView(table->buffer_->data(), kernels::DType::kF32, {spec.max_position, 2, spec.rope.dims / 2});
+  return table;
+}
+
+absl::Status RopeTable::Reach(int64_t position) {
+  CHECK_LT(position, cos_sin_.dim(0));
+  const int64_t half = cos_sin_.dim(2);
+  while (num_filled_ <= position) {
+    const int64_t num_rows = std::min(kChunkRows, cos_sin_.dim(0) - num_filled_);
+    for (int64_t row = 0; row < num_rows; ++row) {
+      float* cosines = &chunk_[row * 2 * half];
+      for (int64_t i = 0; i < half; ++i) {
+        const float angle = static_cast<float>(num_filled_ + row) * frequencies_[i];
+        cosines[i] = std::cos(angle);
+        cosines[half + i] = std::sin(angle);
+      }
+    }
+    float* destination = cos_sin_.as<float>() + num_filled_ * 2 * half;
+    absl::Status status = backend_->CopyToDevice(destination, chunk_.data(), num_rows * 2 * half * sizeof(float));
+    if (!status.ok()) return status;
+    num_filled_ += num_rows;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace quire::worker

@@ -1,0 +1,191 @@
+#include "worker/model/weights.h"
+
+#include <glog/logging.h>
+
+#include <utility>
+
+#include "kernels/half.h"
+
+namespace quire::worker {
+namespace {
+
+using kernels::DType;
+using kernels::TensorView;
+
+// One packed matrix: roles whose rows lie one below the other.
+struct PackJob {
+  std::vector<Role> roles;
+  int64_t layer;
+  Linear* out;
+};
+
+class WeightLoader {
+ public:
+  WeightLoader(const ModelSpec& spec, const Shard& shard, const TensorBinding& binding, kernels::Backend* backend,
+               Weights* weights)
+      : spec_(spec), shard_(shard), binding_(binding), backend_(backend), weights_(weights) {}
+
+  std::vector<PackJob> PlanJobs();
+  int64_t SourceBytes(const PackJob& job) const;
+  absl::Status Pack(const PackJob& job, DType stored);
+  absl::Status LoadNorm(Role role, int64_t layer, NormWeights* out);
+  TensorView WholeTable(Role role);
+
+ private:
+  // The head of a tied model is the embedding.
+  const BoundTensor& BoundOf(Role role, Part part, int64_t layer) const {
+    const bool tied = role == Role::kHead && spec_.tied_head;
+    return binding_.Get(tied ? Role::kEmbedding : role, part, layer);
+  }
+  TensorView SliceOf(Role role, int64_t layer);
+  absl::Status LoadBias(const PackJob& job);
+  absl::StatusOr<TensorView> Upload(const std::vector<float>& values);
+
+  const ModelSpec& spec_;
+  const Shard& shard_;
+  const TensorBinding& binding_;
+  kernels::Backend* const backend_;
+  Weights* const weights_;
+};
+
+// Appends elements [begin, begin + count) of a rank-1 tensor, widened.
+void AppendFloats(const TensorView& view, int64_t begin, int64_t count, std::vector<float>* out) {
+  kernels::Dispatch(view.dtype, [&](auto zero) {
+    const auto* data = view.as<const decltype(zero)>();
+    for (int64_t i = begin; i < begin + count; ++i) out->push_back(kernels::Widen(data[i]));
+  });
+}
+
+std::vector<PackJob> WeightLoader::PlanJobs() {
+  std::vector<PackJob> jobs;
+  // The head first: it is the largest matrix, and while it is packed its source takes memory too.
+  jobs.push_back({{Role::kHead}, 0, &weights_->head});
+  const std::vector<Role> up = spec_.gated ? std::vector<Role>{Role::kGate, Role::kUp} : std::vector<Role>{Role::kUp};
+  for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
+    LayerWeights& out = weights_->layers[layer];
+    jobs.push_back({{Role::kQuery, Role::kKey, Role::kValue}, layer, &out.qkv});
+    jobs.push_back({{Role::kOutput}, layer, &out.output});
+    jobs.push_back({up, layer, &out.up});
+    jobs.push_back({{Role::kDown}, layer, &out.down});
+  }
+  return jobs;
+}
+
+int64_t WeightLoader::SourceBytes(const PackJob& job) const {
+  int64_t bytes = 0;
+  for (const Role role : job.roles) {
+    const int64_t elements = ShardRows(shard_, spec_, role).count * ShardCols(shard_, spec_, role).count;
+    bytes += elements * BoundOf(role, Part::kWeight, job.layer).source->entry.type->bits / 8;
+  }
+  return bytes;
+}
+
+// The rank's part of a role's weight, [out, in], wherever and however the file holds it.
+TensorView WeightLoader::SliceOf(Role role, int64_t layer) {
+  const BoundTensor& bound = BoundOf(role, Part::kWeight, layer);
+  TensorView view = weights_->checkpoint->View(*bound.source);
+  if (bound.transposed) view = kernels::Transpose(view);
+  const ShardRange rows = ShardRows(shard_, spec_, role), cols = ShardCols(shard_, spec_, role);
+  CHECK_LE(rows.begin + rows.count, bound.rows) << InfoOf(role).name;
+  view = kernels::SliceRows(view, bound.begin + rows.begin, rows.count);
+  return kernels::SliceCols(view, cols.begin, cols.count);
+}
+
+absl::Status WeightLoader::Pack(const PackJob& job, DType stored) {
+  std::vector<TensorView> parts;
+  for (const Role role : job.roles) parts.push_back(SliceOf(role, job.layer));
+  auto weight = backend_->Pack(parts, stored);
+  if (!weight.ok()) return weight.status();
+  job.out->weight = std::move(*weight);
+  weights_->matrix_bytes += job.out->weight->bytes();
+  weights_->matrix_elements += job.out->weight->rows() * job.out->weight->cols();
+  for (const Role role : job.roles) weights_->checkpoint->Release(*BoundOf(role, Part::kWeight, job.layer).source);
+  return LoadBias(job);
+}
+
+absl::Status WeightLoader::LoadBias(const PackJob& job) {
+  std::vector<float> bias;
+  bool any = false;
+  for (const Role role : job.roles) {
+    // The ranks' products of a column-split weight are summed. Rank 0 puts the bias into its summand: once in the sum,
+    // and inside the product instead of a pass of its own after it.
+    if (InfoOf(role).split == Split::kCols && shard_.rank != 0) return absl::OkStatus();
+    const ShardRange rows = ShardRows(shard_, spec_, role);
+    const BoundTensor& bound = binding_.Get(role, Part::kBias, job.layer);
+    if (bound.source == nullptr) {
+      bias.resize(bias.size() + rows.count, 0.0f);  // a neighbour in the fused matrix may have one
+      continue;
+    }
+    any = true;
+    AppendFloats(weights_->checkpoint->View(*bound.source), bound.begin + rows.begin, rows.count, &bias);
+  }
+  if (!any) return absl::OkStatus();
+  auto view = Upload(bias);
+  if (!view.ok()) return view.status();
+  job.out->bias = *view;
+  return absl::OkStatus();
+}
+
+absl::Status WeightLoader::LoadNorm(Role role, int64_t layer, NormWeights* out) {
+  for (const Part part : {Part::kWeight, Part::kBias}) {
+    const BoundTensor& bound = binding_.Get(role, part, layer);
+    if (bound.source == nullptr) continue;
+    std::vector<float> values;
+    AppendFloats(weights_->checkpoint->View(*bound.source), bound.begin, bound.rows, &values);
+    auto view = Upload(values);
+    if (!view.ok()) return view.status();
+    (part == Part::kWeight ? out->weight : out->bias) = *view;
+  }
+  return absl::OkStatus();
+}
+
+// Not packed and not released: the rows are looked up where the file has them.
+TensorView WeightLoader::WholeTable(Role role) {
+  const BoundTensor& bound = binding_.Get(role, Part::kWeight);
+  return bound.source == nullptr ? TensorView() : weights_->checkpoint->View(*bound.source);
+}
+
+absl::StatusOr<TensorView> WeightLoader::Upload(const std::vector<float>& values) {
+  const int64_t bytes = values.size() * sizeof(float);
+  auto buffer = backend_->Allocate(bytes);
+  if (!buffer.ok()) return buffer.status();
+  if (absl::Status s = backend_->CopyToDevice((*buffer)->data(), values.data(), bytes); !s.ok()) return s;
+  weights_->vectors.push_back(std::move(*buffer));
+  return kernels::MakeView(weights_->vectors.back()->data(), DType::kF32, {static_cast<int64_t>(values.size())});
+}
+
+}  // namespace
+
+DType CheckpointDType(const TensorBinding& binding) {
+  return *binding.Get(Role::kQuery, Part::kWeight).source->entry.type->dtype;
+}
+
+absl::StatusOr<Weights> LoadWeights(const ModelSpec& spec, const Shard& shard, const TensorBinding& binding,
+                                    std::unique_ptr<Checkpoint> checkpoint, const WeightOptions& options,
+                                    kernels::Backend* backend) {
+  Weights weights;
+  weights.stored = options.stored;
+  weights.checkpoint = std::move(checkpoint);
+  weights.layers.resize(spec.num_layers);
+  WeightLoader loader(spec, shard, binding, backend, &weights);
+  const std::vector<PackJob> jobs = loader.PlanJobs();
+  int64_t bytes_total = 0, bytes_loaded = 0;
+  for (const PackJob& job : jobs) bytes_total += loader.SourceBytes(job);
+  for (const PackJob& job : jobs) {
+    if (absl::Status s = loader.Pack(job, options.stored); !s.ok()) return s;
+    bytes_loaded += loader.SourceBytes(job);
+    if (options.progress) options.progress(bytes_loaded, bytes_total);
+  }
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    LayerWeights& out = weights.layers[layer];
+    if (absl::Status s = loader.LoadNorm(Role::kNorm1, layer, &out.norm1); !s.ok()) return s;
+    if (absl::Status s = loader.LoadNorm(Role::kNorm2, layer, &out.norm2); !s.ok()) return s;
+  }
+  if (absl::Status s = loader.LoadNorm(Role::kFinalNorm, 0, &weights.final_norm); !s.ok()) return s;
+  // After the head, whose packing releases the tensor that a tied embedding is.
+  weights.embedding = loader.WholeTable(Role::kEmbedding);
+  weights.positions = loader.WholeTable(Role::kPositions);
+  return weights;
+}
+
+}  // namespace quire::worker

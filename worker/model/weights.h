@@ -1,0 +1,75 @@
+// One rank's weights, packed for its backend straight from the mapped files.
+//
+// Thread rule: the loading thread; afterwards read-only.
+// Invariants:
+//   W1  A rank reads only its own slices of the files.
+//   W2  Pages of a tensor are given back as soon as it is packed: the peak of a load is the weights plus one tensor.
+#ifndef QUIRE_WORKER_MODEL_WEIGHTS_H_
+#define QUIRE_WORKER_MODEL_WEIGHTS_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "worker/loader/checkpoint.h"
+#include "worker/model/model_spec.h"
+#include "worker/model/shard.h"
+#include "worker/model/tensor_binding.h"
+
+namespace quire::worker {
+
+struct Linear {
+  std::unique_ptr<kernels::Weight> weight;
+  kernels::TensorView bias;  // [rows] f32; empty if none, or if another rank adds it
+};
+
+struct NormWeights {
+  kernels::TensorView weight;  // [hidden] f32
+  kernels::TensorView bias;    // empty if none
+};
+
+struct LayerWeights {
+  NormWeights norm1;
+  Linear qkv;  // rows: query heads, key heads, value heads of the rank
+  Linear output;
+  NormWeights norm2;
+  Linear up;  // rows: gate (of a gated model), up
+  Linear down;
+};
+
+struct Weights {
+  // Views of the mapping, [vocab, hidden] and [max_position, hidden], in the checkpoint's type: a step reads a few rows
+  // of them.
+  kernels::TensorView embedding;
+  kernels::TensorView positions;  // empty without learned positions
+  NormWeights final_norm;
+  Linear head;  // the rank's rows of the vocabulary
+  std::vector<LayerWeights> layers;
+
+  kernels::DType stored = kernels::DType::kF32;
+  int64_t matrix_bytes = 0;     // what one decode step reads
+  int64_t matrix_elements = 0;  // of the packed matrices
+
+  std::vector<std::unique_ptr<kernels::Buffer>> vectors;  // behind the norms and biases
+  std::unique_ptr<Checkpoint> checkpoint;                 // behind the views of the mapping
+};
+
+struct WeightOptions {
+  kernels::DType stored = kernels::DType::kF32;
+  std::function<void(int64_t bytes_loaded, int64_t bytes_total)> progress;  // may be null; after every matrix
+};
+
+// The type that most of the checkpoint's bytes have: that of the first layer's query weight.
+kernels::DType CheckpointDType(const TensorBinding& binding);
+
+// Errors: the backend's.
+absl::StatusOr<Weights> LoadWeights(const ModelSpec& spec, const Shard& shard, const TensorBinding& binding,
+                                    std::unique_ptr<Checkpoint> checkpoint, const WeightOptions& options,
+                                    kernels::Backend* backend);
+
+}  // namespace quire::worker
+
+#endif  // QUIRE_WORKER_MODEL_WEIGHTS_H_
