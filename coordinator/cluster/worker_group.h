@@ -46,6 +46,9 @@ class WorkerGroup {
 
   virtual ~WorkerGroup() = default;
 
+  // Whom to tell. Requires: once, before the first Form; the listener outlives Stop and calls nothing of the group's from its methods.
+  virtual void SetListener(Listener* listener) = 0;
+
   // Fences older epochs and forms `epoch`: starts or dials the ranks, loads, plans memory. Requires: epochs ascend.
   virtual void Form(uint64_t epoch) = 0;
 
@@ -57,7 +60,7 @@ class WorkerGroup {
   virtual void Stop() = 0;
 
   virtual int world_size() const = 0;
-  // Replies dropped because of a stale epoch, an unexpected step or a wrong digest.
+  // Replies dropped because of a stale epoch, an unexpected step or a wrong digest. Any thread, takes no lock.
   virtual uint64_t stale_replies() const = 0;
 };
 

@@ -1,0 +1,58 @@
+// How loading is shown: see the header.
+#include "coordinator/cluster/load_progress.h"
+
+#include <glog/logging.h>
+#include <stdio.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+
+namespace quire::cluster {
+namespace {
+
+constexpr absl::Duration kBetweenBars = absl::Milliseconds(500);
+constexpr absl::Duration kBetweenLines = absl::Seconds(2);
+constexpr int kBarWidth = 30;
+
+}  // namespace
+
+std::string ProgressBar(uint64_t loaded, uint64_t total) {
+  loaded = std::min(loaded, total);
+  const double share = total == 0 ? 0.0 : static_cast<double>(loaded) / static_cast<double>(total);
+  const int filled = static_cast<int>(share * kBarWidth);
+  const bool large = total >= (1ull << 30);
+  const double unit = large ? 1024.0 * 1024.0 * 1024.0 : 1024.0 * 1024.0;
+  return absl::StrFormat("[%s%s] %3d %%  %.1f / %.1f %s", std::string(filled, '#'),
+                         std::string(kBarWidth - filled, '.'), static_cast<int>(share * 100),
+                         static_cast<double>(loaded) / unit, static_cast<double>(total) / unit, large ? "GiB" : "MiB");
+}
+
+LoadProgress::LoadProgress(int world_size, bool is_terminal) : is_terminal_(is_terminal), by_rank_(world_size) {}
+
+void LoadProgress::Update(int rank, uint64_t bytes_loaded, uint64_t bytes_total, absl::Time now) {
+  by_rank_[rank] = {bytes_loaded, bytes_total};
+  Bytes sum;
+  for (const Bytes& bytes : by_rank_) {
+    sum.loaded += bytes.loaded;
+    sum.total += bytes.total;
+  }
+  const bool complete = sum.loaded >= sum.total && sum.loaded != last_loaded_;
+  if (!complete && now - last_shown_ < (is_terminal_ ? kBetweenBars : kBetweenLines)) return;
+  last_shown_ = now;
+  last_loaded_ = sum.loaded;
+  const std::string bar = ProgressBar(sum.loaded, sum.total);
+  if (is_terminal_) {
+    fprintf(stderr, "\rloading %s ", bar.c_str());
+    fflush(stderr);
+    bar_open_ = true;
+  } else {
+    LOG(INFO) << "loading " << bar;
+  }
+}
+
+LoadProgress::~LoadProgress() {
+  if (bar_open_) fputc('\n', stderr);
+}
+
+}  // namespace quire::cluster
