@@ -17,7 +17,9 @@ std::optional<double> ReadNumber(const Json& config, const char* key, double low
   if (it == config.end() || it->is_null()) return std::nullopt;
   if (it->is_number()) {
     const double value = it->get<double>();
-    if (value <= high && (low_open ? value > low : value >= low)) return value;
+    // As the float that it becomes: 1e-60 is above 0 only as a double.
+    const float stored = static_cast<float>(value);
+    if (stored <= high && (low_open ? stored > low : stored >= low)) return value;
   }
   warnings->push_back(absl::StrCat("generation_config.json: ", key, " is ignored: it must be a number in ",
                                    low_open ? "(" : "[", low, ", ", high, "], got ",

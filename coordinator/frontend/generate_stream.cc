@@ -1,0 +1,127 @@
+#include "coordinator/frontend/generate_stream.h"
+
+#include <glog/logging.h>
+
+#include <utility>
+
+#include "coordinator/frontend/status_map.h"
+#include "proto/generate.grpc.pb.h"  // the serialisation traits
+
+namespace quire::frontend {
+
+using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
+
+// The engine's end of the stream.
+class GenerateStream::Sink final : public engine::RequestSink {
+ public:
+  explicit Sink(std::shared_ptr<GenerateStream> stream) : stream_(std::move(stream)) {}
+  void OnDelta(const engine::ChoiceDelta& delta) override { stream_->OnDelta(delta); }
+  void OnEnd(const absl::Status& status, const engine::RequestTiming& timing) override {
+    stream_->OnEnd(status, timing);
+  }
+
+ private:
+  const std::shared_ptr<GenerateStream> stream_;
+};
+
+class GenerateStream::Refusal final : public Reactor {
+ public:
+  explicit Refusal(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+Reactor* GenerateStream::Start(grpc::CallbackServerContext* context, engine::Engine* engine, request::Request request,
+                               ResponseOptions options) {
+  auto stream = std::make_shared<GenerateStream>(context, engine, std::move(options));
+  GenerateStream* reactor = stream.get();
+  reactor->self_ = stream;
+  const absl::Status status = engine->Submit(std::move(request), std::make_unique<Sink>(stream));
+  if (!status.ok()) reactor->OnEnd(status, engine::RequestTiming());
+  return reactor;
+}
+
+Reactor* GenerateStream::Refuse(grpc::CallbackServerContext* context, const absl::Status& status) {
+  return new Refusal(ToGrpcStatus(status, context));
+}
+
+GenerateStream::GenerateStream(grpc::CallbackServerContext* context, engine::Engine* engine, ResponseOptions options)
+    : context_(context), engine_(engine), request_id_(options.request_id), builder_(std::move(options)) {}
+
+void GenerateStream::OnDelta(const engine::ChoiceDelta& delta) {
+  {
+    absl::MutexLock lock(&mutex_);
+    builder_.Add(delta);
+  }
+  Pump();
+}
+
+void GenerateStream::OnEnd(const absl::Status& status, const engine::RequestTiming& timing) {
+  {
+    absl::MutexLock lock(&mutex_);
+    CHECK(!ended_) << "request " << request_id_;
+    ended_ = true;
+    status_ = status;
+    if (status.ok()) builder_.End(timing);
+  }
+  Pump();
+}
+
+void GenerateStream::OnWriteDone(bool ok) {
+  bool gone = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    writing_ = false;
+    if (!ok) broken_ = true;
+    gone = !ok && !ended_;
+  }
+  if (gone) engine_->Cancel(request_id_);
+  Pump();
+}
+
+// gRPC calls this only after Start returned, so never before the engine has the request. Once the engine has ended it,
+// its id may belong to another request.
+void GenerateStream::OnCancel() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (ended_) return;
+  }
+  engine_->Cancel(request_id_);
+}
+
+void GenerateStream::OnDone() {
+  const std::shared_ptr<GenerateStream> keep = std::move(self_);  // may be the last owner: die after this line's end
+}
+
+void GenerateStream::Pump() {
+  bool write = false;
+  bool finish = false;
+  absl::Status status;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (writing_ || finished_) return;
+    write = !broken_ && builder_.Next(&message_);
+    finish = ended_ && (broken_ || !builder_.HasNext());
+    if (write) {
+      bool own_buffer = false;
+      const grpc::Status done =
+          grpc::SerializationTraits<v1::GenerateResponse>::Serialize(message_, &bytes_, &own_buffer);
+      CHECK(done.ok()) << done.error_message();
+      writing_ = true;
+    }
+    finished_ = finish;
+    status = status_;
+  }
+  // Outside of the lock: only the thread that set writing_ or finished_ comes here, and gRPC may call back at once.
+  if (finish) {
+    const grpc::Status last = ToGrpcStatus(status, context_);
+    if (write) {
+      StartWriteAndFinish(&bytes_, grpc::WriteOptions(), last);
+    } else {
+      Finish(last);
+    }
+  } else if (write) {
+    StartWrite(&bytes_);
+  }
+}
+
+}  // namespace quire::frontend

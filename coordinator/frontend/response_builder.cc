@@ -1,0 +1,125 @@
+#include "coordinator/frontend/response_builder.h"
+
+#include <glog/logging.h>
+
+#include <utility>
+
+#include "proto/generate.pb.h"
+
+namespace quire::frontend {
+namespace {
+
+const char* FinishReasonName(engine::FinishReason reason) {
+  switch (reason) {
+    case engine::FinishReason::kStop:
+      return "stop";
+    case engine::FinishReason::kLength:
+      return "length";
+    case engine::FinishReason::kAbort:
+      return "abort";
+  }
+  LOG(FATAL) << "finish reason " << static_cast<int>(reason);
+}
+
+}  // namespace
+
+ResponseBuilder::ResponseBuilder(ResponseOptions options)
+    : options_(std::move(options)), choices_(options_.num_choices) {}
+
+void ResponseBuilder::Add(const engine::ChoiceDelta& delta) {
+  CHECK(!ended_) << "request " << options_.request_id;
+  CHECK_LT(delta.index, choices_.size()) << "request " << options_.request_id;
+  Choice& choice = choices_[delta.index];
+  CHECK(!choice.finished) << "request " << options_.request_id << " choice " << delta.index;
+  CHECK_EQ(delta.offset, choice.ids.size()) << "request " << options_.request_id << " choice " << delta.index;
+  for (const engine::TokenDelta& token : delta.tokens) {
+    choice.ids.push_back(static_cast<uint32_t>(token.token));
+    if (options_.logprobs) choice.logprobs.push_back(token);
+  }
+  choice.text += delta.text;
+  if (delta.finished) {
+    choice.finished = true;
+    choice.reason = delta.reason;
+    choice.matched_stop_token = delta.matched_stop_token;
+    choice.matched_stop_str = delta.matched_stop_str;
+  }
+  const bool news = choice.num_sent < choice.ids.size() || !choice.text.empty();
+  if (options_.stream && news && !choice.queued) {
+    choice.queued = true;
+    ready_.push_back(delta.index);
+  }
+}
+
+void ResponseBuilder::End(const engine::RequestTiming& timing) {
+  CHECK(!ended_) << "request " << options_.request_id;
+  ended_ = true;
+  timing_ = timing;
+}
+
+bool ResponseBuilder::HasNext() const { return !ready_.empty() || (ended_ && next_complete_ < choices_.size()); }
+
+bool ResponseBuilder::Next(v1::GenerateResponse* response) {
+  if (!HasNext()) return false;
+  response->Clear();
+  if (!ready_.empty()) {
+    const uint32_t index = ready_.front();
+    ready_.pop_front();
+    FillChunk(index, response);
+  } else {
+    FillComplete(next_complete_++, response);
+  }
+  return true;
+}
+
+void ResponseBuilder::FillChunk(uint32_t index, v1::GenerateResponse* response) {
+  Choice& choice = choices_[index];
+  v1::GenerateResponse::Chunk* chunk = response->mutable_chunk();
+  chunk->set_index(index);
+  chunk->set_offset(choice.num_sent);
+  chunk->mutable_token_ids()->Add(choice.ids.begin() + static_cast<ptrdiff_t>(choice.num_sent), choice.ids.end());
+  chunk->set_prompt_tokens(options_.prompt_tokens);
+  chunk->set_completion_tokens(static_cast<uint32_t>(choice.ids.size()));
+  if (!choice.text.empty()) *chunk->mutable_text() = std::exchange(choice.text, std::string());
+  if (options_.logprobs) TakeLogprobs(&choice, chunk->mutable_output_logprobs());
+  choice.num_sent = choice.ids.size();
+  choice.queued = false;
+}
+
+void ResponseBuilder::FillComplete(uint32_t index, v1::GenerateResponse* response) {
+  Choice& choice = choices_[index];
+  v1::GenerateResponse::Complete* complete = response->mutable_complete();
+  complete->set_index(index);
+  complete->mutable_output_ids()->Add(choice.ids.begin(), choice.ids.end());
+  complete->set_finish_reason(choice.finished ? FinishReasonName(choice.reason) : "abort");
+  complete->set_prompt_tokens(options_.prompt_tokens);
+  complete->set_completion_tokens(static_cast<uint32_t>(choice.ids.size()));
+  complete->set_cached_tokens(0);
+  if (choice.matched_stop_token >= 0) {
+    complete->set_matched_stop_token_id(static_cast<uint32_t>(choice.matched_stop_token));
+  } else if (!choice.matched_stop_str.empty()) {
+    complete->set_matched_stop_str(choice.matched_stop_str);
+  }
+  *complete->mutable_text() = std::exchange(choice.text, std::string());
+  if (options_.logprobs && !options_.stream) TakeLogprobs(&choice, complete->mutable_output_logprobs());
+  complete->mutable_timing()->set_queue_seconds(absl::ToDoubleSeconds(timing_.queue));
+  complete->mutable_timing()->set_prefill_seconds(absl::ToDoubleSeconds(timing_.prefill));
+  complete->mutable_timing()->set_decode_seconds(absl::ToDoubleSeconds(timing_.decode));
+  complete->set_seed(static_cast<int64_t>(options_.seed));
+  complete->set_request_id(options_.request_id);
+}
+
+void ResponseBuilder::TakeLogprobs(Choice* choice, v1::OutputLogprobs* out) const {
+  const auto fill = [this](int32_t token, float logprob, v1::TokenLogprob* to) {
+    to->set_token_id(static_cast<uint32_t>(token));
+    to->set_logprob(logprob);
+    if (options_.token_text != nullptr) to->set_token(options_.token_text(token));
+  };
+  for (const engine::TokenDelta& token : choice->logprobs) {
+    v1::PositionLogprobs* position = out->add_positions();
+    fill(token.token, token.logprobs.sampled, position->mutable_sampled());
+    for (const auto& [id, logprob] : token.logprobs.top) fill(id, logprob, position->add_top());
+  }
+  choice->logprobs.clear();
+}
+
+}  // namespace quire::frontend

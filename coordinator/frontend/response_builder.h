@@ -1,0 +1,81 @@
+// The output of one request on its way to the client: collects what the engine says and hands out messages at the pace
+// of the client.
+//
+// Not thread-safe: GenerateStream calls it under its lock.
+// Invariants:
+//   F1  Every committed token of a choice is in exactly one chunk (stream), in order, and in `complete.output_ids`.
+//   F2  What waits for a slow client is at most the output itself: news of a choice that already waits join its next
+//   chunk. F3  No chunk comes after the first `complete`; completes come in the order of their index.
+#ifndef QUIRE_COORDINATOR_FRONTEND_RESPONSE_BUILDER_H_
+#define QUIRE_COORDINATOR_FRONTEND_RESPONSE_BUILDER_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "coordinator/engine/output.h"
+
+namespace quire::v1 {
+class GenerateResponse;
+class OutputLogprobs;
+}  // namespace quire::v1
+
+namespace quire::frontend {
+
+struct ResponseOptions {
+  bool stream = false;  // otherwise only completes
+  uint32_t num_choices = 1;
+  uint32_t prompt_tokens = 0;
+  bool logprobs = false;
+  uint64_t seed = 0;
+  std::string request_id;
+  // The text of one token, for log-probs; null = ids only.
+  std::function<std::string(int32_t)> token_text;
+};
+
+class ResponseBuilder {
+ public:
+  explicit ResponseBuilder(ResponseOptions options);
+
+  // Requires: the delta continues its choice (engine.h, E2); End was not called.
+  void Add(const engine::ChoiceDelta& delta);
+
+  // All choices finished: the completes may go out.
+  void End(const engine::RequestTiming& timing);
+
+  // Fills *response with the next message, or returns false: nothing to say now.
+  bool Next(v1::GenerateResponse* response);
+
+  // Whether Next has something.
+  bool HasNext() const;
+
+ private:
+  struct Choice {
+    std::vector<uint32_t> ids;
+    std::vector<engine::TokenDelta> logprobs;  // of ids that no message carried yet
+    std::string text;                          // that no message carried yet
+    size_t num_sent = 0;                       // ids in chunks
+    bool queued = false;                       // in ready_
+    bool finished = false;
+    engine::FinishReason reason = engine::FinishReason::kStop;
+    int32_t matched_stop_token = -1;
+    std::string matched_stop_str;
+  };
+
+  void FillChunk(uint32_t index, v1::GenerateResponse* response);
+  void FillComplete(uint32_t index, v1::GenerateResponse* response);
+  void TakeLogprobs(Choice* choice, v1::OutputLogprobs* out) const;
+
+  const ResponseOptions options_;
+  std::vector<Choice> choices_;
+  std::deque<uint32_t> ready_;  // choices with a chunk to send, oldest news first
+  bool ended_ = false;
+  uint32_t next_complete_ = 0;
+  engine::RequestTiming timing_;
+};
+
+}  // namespace quire::frontend
+
+#endif  // QUIRE_COORDINATOR_FRONTEND_RESPONSE_BUILDER_H_

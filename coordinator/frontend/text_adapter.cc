@@ -1,0 +1,53 @@
+#include "coordinator/frontend/text_adapter.h"
+
+#include <utility>
+
+#include "coordinator/text/incremental_decoder.h"
+#include "coordinator/text/tokenizer.h"
+
+namespace quire::frontend {
+namespace {
+
+// The output continues the prompt, so its first token keeps its leading space.
+text::IncrementalDecoderOptions DecoderOptions(bool skip_special_tokens) {
+  text::IncrementalDecoderOptions options;
+  options.skip_special_tokens = skip_special_tokens;
+  options.at_text_start = false;
+  return options;
+}
+
+class TextDecoder final : public request::OutputDecoder {
+ public:
+  TextDecoder(std::shared_ptr<const text::Tokenizer> tokenizer, bool skip_special_tokens)
+      : tokenizer_(std::move(tokenizer)), decoder_(tokenizer_.get(), DecoderOptions(skip_special_tokens)) {}
+
+  void Append(int32_t id, std::string* text) override { decoder_.Append(id, text); }
+  void Finish(std::string* text) override { decoder_.Finish(text); }
+
+ private:
+  const std::shared_ptr<const text::Tokenizer> tokenizer_;
+  text::IncrementalDecoder decoder_;
+};
+
+}  // namespace
+
+std::function<std::unique_ptr<request::OutputDecoder>()> MakeDecoderFactory(
+    std::shared_ptr<const text::Tokenizer> tokenizer, bool skip_special_tokens) {
+  if (tokenizer == nullptr) return nullptr;
+  return [tokenizer = std::move(tokenizer), skip_special_tokens] {
+    return std::make_unique<TextDecoder>(tokenizer, skip_special_tokens);
+  };
+}
+
+std::function<std::string(int32_t)> MakeTokenText(std::shared_ptr<const text::Tokenizer> tokenizer) {
+  if (tokenizer == nullptr) return nullptr;
+  return [tokenizer = std::move(tokenizer)](int32_t id) {
+    text::IncrementalDecoder decoder(tokenizer.get(), DecoderOptions(/*skip_special_tokens=*/false));
+    std::string text;
+    decoder.Append(id, &text);
+    decoder.Finish(&text);
+    return text;
+  };
+}
+
+}  // namespace quire::frontend
