@@ -42,10 +42,10 @@ MAY_INCLUDE = {
                              "coordinator/cluster/worker_group.h", "coordinator/metrics", "proto"],
     "worker": ["worker", "kernels", "proto"],
     "worker/service": ["worker/runtime", "worker/model/model.h", "worker/comm", "kernels", "proto"],
-    "worker/runtime": ["worker/model", "worker/sampling", "worker/comm", "kernels"],
+    "worker/runtime": ["worker/model", "worker/sampling", "worker/comm", "kernels", "proto"],
     "worker/model": ["worker/loader", "worker/comm/communicator.h", "kernels"],
     "worker/loader": ["kernels"],
-    "worker/sampling": ["kernels"],
+    "worker/sampling": ["kernels", "proto"],
     "worker/comm": [],
 }
 # Tests, benchmarks and fakes may look further inside their own process, never into the other one's.
