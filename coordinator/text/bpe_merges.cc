@@ -1,10 +1,10 @@
 #include "coordinator/text/bpe_merges.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <functional>
 #include <queue>
-
-#include <glog/logging.h>
 
 namespace quire::text {
 namespace {
@@ -51,8 +51,7 @@ void BpeMerges::MergeAll(size_t begin, std::vector<int32_t>* ids) const {
   size_t written = 0;
   for (size_t part = 0; part < count;) {
     size_t part_end = part + 1;
-    while (part_end < count &&
-           (!can_cut_ || joinable_.contains(Key(symbols[part_end - 1], symbols[part_end])))) {
+    while (part_end < count && (!can_cut_ || joinable_.contains(Key(symbols[part_end - 1], symbols[part_end])))) {
       ++part_end;
     }
     const size_t length = part_end - part;

@@ -18,7 +18,7 @@
 namespace quire::text {
 
 struct BpeMerge {
-  int32_t left = 0;    // token ids
+  int32_t left = 0;  // token ids
   int32_t right = 0;
   int32_t result = 0;
   // The symbols that meet where left and right join, -1 when they cannot be told (then nothing is ever cut).

@@ -61,9 +61,9 @@ class BpeModel final : public TokenModel {
   bool has_unk_token_ = false;
   bool encodes_bytes_ = false;
   int32_t unk_id_ = kNoId;
-  std::array<int32_t, 256> fallback_ids_;       // <0xHH>
-  std::array<int32_t, 256> byte_ids_;           // the byte-level alphabet
-  std::vector<int32_t> plane_ids_;              // by character, U+0000 to U+FFFF
+  std::array<int32_t, 256> fallback_ids_;  // <0xHH>
+  std::array<int32_t, 256> byte_ids_;      // the byte-level alphabet
+  std::vector<int32_t> plane_ids_;         // by character, U+0000 to U+FFFF
   absl::flat_hash_map<char32_t, int32_t> astral_ids_;
   std::unique_ptr<const BpeMerges> merges_;
   // Raw bytes of every token that its own bytes encode to: most words of a text are found here at once.

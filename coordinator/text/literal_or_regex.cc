@@ -1,8 +1,8 @@
 #include "coordinator/text/literal_or_regex.h"
 
-#include <utility>
-
 #include <glog/logging.h>
+
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 

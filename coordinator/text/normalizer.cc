@@ -1,5 +1,6 @@
 #include "coordinator/text/normalizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/string_view.h"
@@ -67,17 +68,15 @@ class StripNormalizer final : public Normalizer {
  public:
   StripNormalizer(bool left, bool right) : left_(left), right_(right) {}
   absl::Status Apply(std::string* text) const override {
-    size_t begin = 0;  // behind the leading whitespace
-    size_t end = 0;    // behind the last character that is not whitespace
-    bool leading = true;
+    size_t begin = text->size();  // start of the first character that is not whitespace
+    size_t end = 0;               // behind the last one
     for (size_t pos = 0; pos < text->size();) {
-      const bool space = IsWhitespace(NextChar(*text, &pos));
-      leading = leading && space;
-      if (leading) begin = pos;
-      if (!space) end = pos;
+      const size_t start = pos;
+      if (IsWhitespace(NextChar(*text, &pos))) continue;
+      begin = std::min(begin, start);
+      end = pos;
     }
-    if (right_) text->erase(std::max(begin, end));
-    if (right_ && leading) text->clear();
+    if (right_) text->erase(end);
     if (left_) text->erase(0, std::min(begin, text->size()));
     return absl::OkStatus();
   }

@@ -1,12 +1,11 @@
 #include "coordinator/text/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include <glog/logging.h>
 #include <pcre2.h>
 
 #include <cstdint>
 #include <string>
-
-#include <glog/logging.h>
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/text/regex_syntax.h"
@@ -105,8 +104,8 @@ absl::StatusOr<bool> Regex::Find(absl::string_view text, size_t from, TextSpan* 
   }
   if (rc == PCRE2_ERROR_NOMATCH) return false;
   if (rc < 0) {
-    return absl::ResourceExhaustedError(absl::StrCat("regex gave up at byte ", from, " of ", text.size(), ": ",
-                                                     ErrorText(rc)));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("regex gave up at byte ", from, " of ", text.size(), ": ", ErrorText(rc)));
   }
   const PCRE2_SIZE* span = pcre2_get_ovector_pointer(scratch.data());
   // \K inside a lookahead can put the start behind the end; no such pattern passes the translator.

@@ -1,10 +1,10 @@
 #include "coordinator/text/unicode.h"
 
-#include <algorithm>
-#include <vector>
-
 #include <glog/logging.h>
 #include <utf8proc.h>
+
+#include <algorithm>
+#include <vector>
 
 #include "coordinator/text/utf8.h"
 
@@ -40,9 +40,10 @@ std::vector<utf8proc_int32_t> Decompose(absl::string_view text, NormalForm form)
   for (size_t pos = 0; pos < text.size();) {
     const char32_t c = NextChar(text, &pos);
     int boundary_class = 0;
-    const utf8proc_ssize_t count =
-        utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, kLongestDecomposition, options, &boundary_class);
-    CHECK(count >= 0 && count <= kLongestDecomposition) << "decomposition of U+" << std::hex << static_cast<uint32_t>(c);
+    const utf8proc_ssize_t count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts,
+                                                           kLongestDecomposition, options, &boundary_class);
+    CHECK(count >= 0 && count <= kLongestDecomposition)
+        << "decomposition of U+" << std::hex << static_cast<uint32_t>(c);
     chars.insert(chars.end(), parts, parts + count);
   }
   return chars;

@@ -1,8 +1,8 @@
 #include "coordinator/text/vocabulary.h"
 
-#include <algorithm>
-
 #include <glog/logging.h>
+
+#include <algorithm>
 
 #include "absl/strings/str_cat.h"
 
@@ -12,8 +12,7 @@ absl::StatusOr<Vocabulary> Vocabulary::Build(std::vector<std::pair<std::string, 
   int32_t end_id = 0;
   for (const auto& [text, id] : tokens) {
     if (id < 0 || id > kTokenIdMax) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("token '", text, "' has id ", id, ", outside 0 to ", kTokenIdMax));
+      return absl::InvalidArgumentError(absl::StrCat("token '", text, "' has id ", id, ", outside 0 to ", kTokenIdMax));
     }
     end_id = std::max(end_id, id + 1);
   }

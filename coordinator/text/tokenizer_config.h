@@ -1,0 +1,18 @@
+// Reads the side files of a tokenizer.json: tokenizer_config.json and special_tokens_map.json.
+#ifndef QUIRE_COORDINATOR_TEXT_TOKENIZER_CONFIG_H_
+#define QUIRE_COORDINATOR_TEXT_TOKENIZER_CONFIG_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "coordinator/text/tokenizer_parts.h"
+
+namespace quire::text {
+
+// Reads what the directory has; a missing file adds nothing. Keys that change no ids (clean_up_tokenization_spaces,
+// model_max_length, chat_template) are left to others. Errors: kInvalidArgument naming file and key.
+absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& model_dir);
+
+}  // namespace quire::text
+
+#endif  // QUIRE_COORDINATOR_TEXT_TOKENIZER_CONFIG_H_

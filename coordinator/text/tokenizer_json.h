@@ -1,0 +1,15 @@
+// Reads a whole tokenizer.json into the parts of a tokenizer, with the side files' word already known.
+#ifndef QUIRE_COORDINATOR_TEXT_TOKENIZER_JSON_H_
+#define QUIRE_COORDINATOR_TEXT_TOKENIZER_JSON_H_
+
+#include "coordinator/text/json_node.h"
+#include "coordinator/text/tokenizer_parts.h"
+
+namespace quire::text {
+
+// Reports through the root's status (json_node.h I1); what it returns then must not be used.
+TokenizerParts ParseTokenizer(const JsonNode& root, const TokenizerConfig& config);
+
+}  // namespace quire::text
+
+#endif  // QUIRE_COORDINATOR_TEXT_TOKENIZER_JSON_H_
