@@ -1,0 +1,200 @@
+// Times every operation of a backend beside what the machine can do: the limits are measured first, in the same run.
+#include <glog/logging.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <thread>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "nlohmann/json.hpp"
+#include "tools/bench/ops_cases.h"
+#include "tools/bench/ops_ceilings.h"
+#include "tools/bench/ops_check.h"
+
+ABSL_FLAG(int, threads, 0, "threads of the backend; 0 = one per core");
+ABSL_FLAG(std::string, isa, "", "instruction set: avx512, avx2 or baseline; empty = the best of this machine");
+ABSL_FLAG(std::string, dtype, "bfloat16", "stored type of weights and cache: float32, float16 or bfloat16");
+ABSL_FLAG(std::string, filter, "", "comma-separated parts of names; only cases with one of them run, e.g. 1B,attend");
+ABSL_FLAG(double, seconds, 0.5, "how long each case and each limit is measured");
+ABSL_FLAG(bool, check, true, "first compare each op with the reference on small shapes");
+ABSL_FLAG(bool, list, false, "print the names of the cases and stop");
+ABSL_FLAG(std::string, json, "", "also write all figures to this file");
+
+namespace quire::bench {
+namespace {
+
+constexpr char kUsage[] =
+    R"(Times every operation of the CPU backend at the shapes of a 135M and a 1B model.
+
+The limits come first, measured in the same run: memory read bandwidth (four streams and prefetch on every thread) and
+the f32 multiply-add rate. Each case then shows its time, its rates and its share of the limit that binds it, that is
+the time the limit alone would take over the time measured. On a shared machine compare shares, not times.
+
+  bazel run //tools/bench:ops                             every case, about a minute and a half
+  bazel run //tools/bench:ops -- --filter=matmul/1B       one group
+  bazel run //tools/bench:ops -- --threads=1 --isa=avx2   other kernels
+  bazel run //tools/bench:ops -- --json=ops.json          figures for a program)";
+
+struct Limits {
+  double read = 0;  // bytes/s
+  double fma = 0;   // flop/s
+};
+
+struct Figure {
+  double median_s = 0;
+  double best_s = 0;
+  int64_t calls = 0;
+};
+
+Figure Measure(const std::function<void()>& call, double seconds) {
+  call();  // warm: scratch is allocated, threads are awake
+  std::vector<double> times;
+  const absl::Time end = absl::Now() + absl::Seconds(seconds);
+  do {
+    const int64_t begin = absl::GetCurrentTimeNanos();
+    call();
+    times.push_back(static_cast<double>(absl::GetCurrentTimeNanos() - begin) * 1e-9);
+  } while (absl::Now() < end || times.size() < 3);
+  std::sort(times.begin(), times.end());
+  return {times[times.size() / 2], times[0], static_cast<int64_t>(times.size())};
+}
+
+bool Matches(const std::string& name, const std::string& filter) {
+  if (filter.empty()) return true;
+  for (absl::string_view part : absl::StrSplit(filter, ',')) {
+    if (absl::StrContains(name, part)) return true;
+  }
+  return false;
+}
+
+std::string TimeText(double seconds) {
+  if (seconds < 1e-3) return absl::StrFormat("%8.1f us", seconds * 1e6);
+  return absl::StrFormat("%8.2f ms", seconds * 1e3);
+}
+
+// A line that the next one overwrites; nothing when the output is not a terminal.
+void Progress(const std::string& text) {
+  if (isatty(STDERR_FILENO)) std::cerr << "\r\033[K" << text << std::flush;
+}
+
+int Run() {
+  kernels::CpuBackendOptions options;
+  options.num_threads = absl::GetFlag(FLAGS_threads);
+  if (options.num_threads == 0)
+    options.num_threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  options.isa = absl::GetFlag(FLAGS_isa);
+  kernels::DType stored = kernels::DType::kI32;
+  for (kernels::DType d : {kernels::DType::kF32, kernels::DType::kF16, kernels::DType::kBF16}) {
+    if (absl::GetFlag(FLAGS_dtype) == kernels::DTypeName(d)) stored = d;
+  }
+  if (stored == kernels::DType::kI32) {
+    std::cerr << "--dtype is '" << absl::GetFlag(FLAGS_dtype) << "', must be float32, float16 or bfloat16\n";
+    return 2;
+  }
+  const double seconds = absl::GetFlag(FLAGS_seconds);
+  if (!(seconds > 0 && seconds <= 600)) {
+    std::cerr << "--seconds is " << seconds << ", must be in (0, 600]\n";
+    return 2;
+  }
+  auto backend = kernels::CreateCpuBackend(options);
+  if (!backend.ok()) {
+    std::cerr << backend.status().message() << "\n";
+    return 2;
+  }
+  std::vector<OpCase> cases;
+  for (OpCase& op : AllOpCases(stored)) {
+    if (Matches(op.name, absl::GetFlag(FLAGS_filter))) cases.push_back(std::move(op));
+  }
+  if (cases.empty()) {
+    std::cerr << "no case matches --filter=" << absl::GetFlag(FLAGS_filter) << "; --list shows all\n";
+    return 2;
+  }
+  if (absl::GetFlag(FLAGS_list)) {
+    for (const OpCase& op : cases) std::cout << op.name << "\n";
+    return 0;
+  }
+  if (absl::GetFlag(FLAGS_check)) {
+    Progress("comparing with the reference");
+    const std::string wrong = CheckAgainstReference(backend->get());
+    Progress("");
+    if (!wrong.empty()) {
+      std::cerr << "differs from the reference: " << wrong << "\n";
+      return 1;
+    }
+  }
+
+  const std::string isa = options.isa.empty() ? kernels::CpuIsas()[0] : options.isa;
+  Limits limits;
+  Progress("measuring memory bandwidth");
+  limits.read = MeasureReadBytesPerSecond(options.num_threads, absl::Seconds(std::max(1.0, seconds)));
+  nlohmann::json report;
+  Progress("");
+  std::printf("%s, %d threads, %s weights\nmemory read  %8.1f GB/s\n", (*backend)->Name().c_str(), options.num_threads,
+              kernels::DTypeName(stored), limits.read * 1e-9);
+  for (const std::string& one : kernels::CpuIsas()) {
+    const double rate = MeasureFmaFlopsPerSecond(options.num_threads, one, absl::Seconds(std::min(seconds, 0.5)));
+    std::printf("f32 FMA      %8.1f GFLOP/s  %s\n", rate * 1e-9, one.c_str());
+    report["limits"]["fma_flops_per_s"][one] = rate;
+    if (one == isa) limits.fma = rate;
+  }
+  report["limits"]["read_bytes_per_s"] = limits.read;
+  report["backend"] = (*backend)->Name();
+  report["threads"] = options.num_threads;
+  report["dtype"] = kernels::DTypeName(stored);
+
+  std::printf("\n%-40s %11s %11s %9s %9s %7s  %s\n", "case", "median", "best", "GB/s", "GFLOP/s", "share", "limit");
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const OpCase& op = cases[i];
+    Progress(absl::StrCat("[", i + 1, "/", cases.size(), "] ", op.name));
+    const Figure f = Measure(op.prepare(backend->get()), seconds);
+    Progress("");
+    const double read_s = op.bytes / limits.read;
+    const double fma_s = op.flops / limits.fma;
+    const double share = std::max(read_s, fma_s) / f.median_s;
+    const char* limit = read_s >= fma_s ? "memory" : "FMA";
+    std::printf("%-40s %s %s %9.1f %9.1f %6.0f%%  %s\n", op.name.c_str(), TimeText(f.median_s).c_str(),
+                TimeText(f.best_s).c_str(), op.bytes / f.median_s * 1e-9, op.flops / f.median_s * 1e-9, share * 100,
+                limit);
+    std::fflush(stdout);
+    report["cases"].push_back({{"name", op.name},
+                               {"median_s", f.median_s},
+                               {"best_s", f.best_s},
+                               {"calls", f.calls},
+                               {"bytes", op.bytes},
+                               {"flops", op.flops},
+                               {"share_of_limit", share},
+                               {"limit", limit}});
+  }
+  const std::string path = absl::GetFlag(FLAGS_json);
+  if (path.empty()) return 0;
+  std::ofstream file(path);
+  file << report.dump(1) << "\n";
+  file.close();
+  if (!file) {
+    std::cerr << "cannot write --json=" << path << "\n";
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace quire::bench
+
+int main(int argc, char** argv) {
+  google::InitGoogleLogging(argv[0]);
+  FLAGS_logtostderr = true;
+  absl::SetProgramUsageMessage(quire::bench::kUsage);
+  absl::ParseCommandLine(argc, argv);
+  return quire::bench::Run();
+}
