@@ -8,6 +8,7 @@
 #   --workers=N  ranks of the tensor-parallel group (default 2)
 #   PROMPT...    texts to continue instead of the demo's own
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "$(realpath "$0")")/.."
 
 SERVE=
@@ -19,7 +20,7 @@ RUN_DIR=
 readonly READY_SECONDS=120
 readonly WARM_START_BUDGET_MS=2000
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+say() { if [[ -t 1 ]]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
 
 die() {
   echo "demo: $*" >&2
@@ -88,7 +89,7 @@ cleanup() {
   [[ -z $RUN_DIR ]] || rm -rf "$RUN_DIR"
 }
 
-generate() { bazel-bin/tools/generate --target="127.0.0.1:$PORT" "$@"; }
+generate() { bazel-bin/tools/generate --target="127.0.0.1:$PORT" "$@" </dev/null; }
 
 # Prints what comes and leaves the time of its first byte in $RUN_DIR/first_ms.
 note_first_byte() {
@@ -101,7 +102,7 @@ note_first_byte() {
 
 # first_token_after_start: milliseconds from the start of the coordinator's process to the first text that the client prints.
 first_token_after_start() {
-  generate --max_tokens=8 --temperature=0 "${PROMPTS[0]}" | note_first_byte >/dev/null
+  generate --max_tokens=8 --temperature=0 "${PROMPTS[0]}" | note_first_byte >/dev/null || die_with_log "no answer to the first prompt"
   echo $(($(<"$RUN_DIR/first_ms") - STARTED_MS))
 }
 
@@ -115,8 +116,9 @@ main() {
 
   say "Starting a coordinator and $WORKERS workers on $MODEL"
   start
-  echo "start to first token: $(first_token_after_start) ms (first start)"
-  local prompt
+  local prompt milliseconds
+  milliseconds=$(first_token_after_start)
+  echo "start to first token: $milliseconds ms (first start)"
   for prompt in "${PROMPTS[@]}"; do
     say "> $prompt"
     generate --stats --max_tokens=60 --temperature=0.7 --seed=7 "$prompt"
@@ -132,11 +134,10 @@ main() {
 
   say "Starting again, files now in memory"
   start
-  local warm
-  warm=$(first_token_after_start)
-  echo "start to first token: $warm ms (second start; budget $WARM_START_BUDGET_MS ms)"
+  milliseconds=$(first_token_after_start)
+  echo "start to first token: $milliseconds ms (second start; budget $WARM_START_BUDGET_MS ms)"
   stop
-  ((warm < WARM_START_BUDGET_MS)) || echo "demo: the second start is over its budget; is this machine busy?" >&2
+  ((milliseconds < WARM_START_BUDGET_MS)) || echo "demo: the second start is over its budget; is this machine busy?" >&2
   say "Done. tools/demo.sh --serve keeps it up; README.md says how to serve your own model."
 }
 
