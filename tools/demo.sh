@@ -89,7 +89,7 @@ cleanup() {
   [[ -z $RUN_DIR ]] || rm -rf "$RUN_DIR"
 }
 
-generate() { bazel-bin/tools/generate --target="127.0.0.1:$PORT" "$@" </dev/null; }
+generate() { bazel-bin/tools/generate --server="127.0.0.1:$PORT" "$@" </dev/null; }
 
 # Prints what comes and leaves the time of its first byte in $RUN_DIR/first_ms.
 note_first_byte() {
@@ -126,7 +126,7 @@ main() {
 
   if [[ $SERVE ]]; then
     say "Serving on 127.0.0.1:$PORT until Ctrl-C. In another terminal:"
-    echo "  bazel-bin/tools/generate --target=127.0.0.1:$PORT --stats 'Once upon a time'"
+    echo "  bazel-bin/tools/generate --server=127.0.0.1:$PORT --stats 'Once upon a time'"
     wait "$COORDINATOR" || die_with_log "the coordinator ended"
     return
   fi
