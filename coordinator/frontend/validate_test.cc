@@ -150,7 +150,7 @@ void AddFloatRows(std::vector<Row>* rows) {
     bad.insert(bad.end(), wild.begin(), wild.end());
     return bad;
   };
-  add("temperature", {"0", "0.7", "2"}, with_wild({"-0.1", "2.0000002", "1e+30"}), "must be in [0, 2]");
+  add("temperature", {"0", "0.7", "2"}, with_wild({"-0.1", "2.00000024", "1e+30"}), "must be in [0, 2]");
   add("top_p", {"1e-30", "0.5", "1"}, with_wild({"0", "-0.5", "1.5", "1.00000012"}), "must be in (0, 1]");
   add("min_p", {"0", "1"}, with_wild({"-0.01", "1.00000012"}), "must be in [0, 1]");
   add("frequency_penalty", {"-2", "0", "2"}, with_wild({"-2.1", "2.1"}), "must be in [-2, 2]");
