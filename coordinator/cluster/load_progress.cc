@@ -33,11 +33,13 @@ LoadProgress::LoadProgress(int world_size, bool is_terminal) : is_terminal_(is_t
 void LoadProgress::Update(int rank, uint64_t bytes_loaded, uint64_t bytes_total, absl::Time now) {
   by_rank_[rank] = {bytes_loaded, bytes_total};
   Bytes sum;
+  bool complete = true;
   for (const Bytes& bytes : by_rank_) {
+    complete = complete && bytes.total > 0 && bytes.loaded >= bytes.total;
     sum.loaded += bytes.loaded;
     sum.total += bytes.total;
   }
-  const bool complete = sum.loaded >= sum.total && sum.loaded != last_loaded_;
+  if (complete && sum.loaded == last_loaded_) return;
   if (!complete && now - last_shown_ < (is_terminal_ ? kBetweenBars : kBetweenLines)) return;
   last_shown_ = now;
   last_loaded_ = sum.loaded;

@@ -97,7 +97,8 @@ TEST(LocalWorkersTest, TellsHowAChildEnded) {
 TEST(LocalWorkersTest, StopIsPoliteAndThenFirm) {
   const std::string polite = Script("polite.sh", R"(trap 'echo bye > "$0.bye"; exit 0' TERM
 echo ready > "$0.ready"; while true; do sleep 0.01; done)");
-  auto workers = LocalWorkers::Start(Options(polite, 1), [](const LocalWorkers::Exit&) { FAIL() << "Stop is no exit"; });
+  auto workers =
+      LocalWorkers::Start(Options(polite, 1), [](const LocalWorkers::Exit&) { FAIL() << "Stop is no exit"; });
   ASSERT_TRUE(workers.ok()) << workers.status();
   ASSERT_EQ(ReadWhenThere(polite + ".ready"), "ready\n");
   (*workers)->Stop(absl::Seconds(20));

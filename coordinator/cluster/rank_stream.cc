@@ -87,7 +87,7 @@ class RankStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
 
   void Cancel() { context_.TryCancel(); }
 
-  bool WaitEnded(absl::Duration timeout) { return ended_.WaitForNotificationWithTimeout(timeout); }
+  bool WaitEnded(absl::Duration timeout) { return ended_->WaitForNotificationWithTimeout(timeout); }
 
   void OnReadDone(bool ok) override {
     if (ok) {
@@ -127,8 +127,11 @@ class RankStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
       reason = absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
     }
     handlers_.on_end(std::move(reason));
-    const std::shared_ptr<Reactor> last = std::move(self_);
-    ended_.Notify();
+    // Only then told: who waits drops the last reference, on a thread that may end gRPC's threads with the last channel. Here that would
+    // be a thread joining itself.
+    const std::shared_ptr<absl::Notification> ended = ended_;
+    self_.reset();
+    ended->Notify();
   }
 
  private:
@@ -171,7 +174,7 @@ class RankStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
   grpc::ByteBuffer incoming_;
   worker::v1::RankMessage message_;  // kept: its arrays keep their room
   grpc::ByteBuffer outgoing_;        // belongs to the write in progress
-  absl::Notification ended_;
+  const std::shared_ptr<absl::Notification> ended_ = std::make_shared<absl::Notification>();
 
   absl::Mutex mu_;
   std::deque<grpc::ByteBuffer> queue_ ABSL_GUARDED_BY(mu_);

@@ -5,6 +5,7 @@
 // Invariants:
 //   R1  Messages go out in the order of Send; at most kMaxQueuedMessages wait, then the stream ends with RESOURCE_EXHAUSTED.
 //   R2  No handler runs while a lock of the stream is held.
+//   R3  Whoever holds a stream drops it only after WaitEnded, and never on a gRPC thread: the last channel takes gRPC's threads with it.
 #ifndef QUIRE_COORDINATOR_CLUSTER_RANK_STREAM_H_
 #define QUIRE_COORDINATOR_CLUSTER_RANK_STREAM_H_
 
