@@ -209,6 +209,7 @@ bool Engine::Impl::TakeEvents() {
 }
 
 void Engine::Impl::Loop() {
+  group_->SetListener(this);
   // The first turn forms epoch 1.
   do {
     const absl::Time now = absl::Now();
