@@ -1,0 +1,158 @@
+// From items to flat arrays: see the header for the order of draws.
+#include "worker/runtime/batch_input.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "proto/worker.pb.h"
+
+namespace quire::worker {
+namespace {
+
+template <typename... Parts>
+absl::Status Bad(const Parts&... parts) {
+  return absl::InvalidArgumentError(absl::StrCat(parts...));
+}
+
+}  // namespace
+
+absl::Status BatchInput::Build(const v1::Step& step, SequenceTable* table) {
+  ++build_;
+  writers_.resize(table->limits().num_blocks);
+  items_.clear();
+  draws_.clear();
+  drawing_forks_.clear();
+  token_ids_.clear();
+  positions_.clear();
+  slot_mapping_.clear();
+  logit_rows_.clear();
+  query_start_.assign(1, 0);
+  context_len_.clear();
+  if (step.prefill_size() % 3 != 0) return Bad("prefill: ", step.prefill_size(), " numbers are not groups of 3");
+  const int num_items = step.decode_size() + step.prefill_size() / 3;
+  if (num_items > limits_.max_num_seqs) return Bad(num_items, " items, max_num_seqs is ", limits_.max_num_seqs);
+  for (const uint32_t seq : step.decode()) {
+    if (absl::Status s = AddItem(seq, 1, /*sample=*/true, table); !s.ok()) return s;
+  }
+  for (int i = 0; i < step.prefill_size(); i += 3) {
+    const uint32_t seq = step.prefill(i);
+    const bool sample = step.prefill(i + 2) != 0;
+    const uint32_t n = step.prefill(i + 1);
+    if (n < 1 || n > static_cast<uint32_t>(limits_.max_num_batched_tokens)) {
+      return Bad("prefill of ", n, " tokens of sequence ", seq, ", must be 1 to ", limits_.max_num_batched_tokens);
+    }
+    if (absl::Status s = AddItem(seq, static_cast<int32_t>(n), sample, table); !s.ok()) return s;
+    if (absl::Status s = AddChildren(seq, sample, table); !s.ok()) return s;
+  }
+  for (const Fork& fork : drawing_forks_) {
+    if (item_stamp_.size() > fork.child && item_stamp_[fork.child] == build_) {
+      return Bad("sequence ", fork.child, " has an item in the step of its fork from ", fork.parent);
+    }
+  }
+  FillTables(table);
+  return absl::OkStatus();
+}
+
+absl::Status BatchInput::CheckItem(uint32_t seq, const Sequence* s, int32_t num_tokens, bool sample,
+                                   const TableLimits& table) {
+  if (s == nullptr) return Bad("sequence ", seq, " has an item but is unknown");
+  const int64_t end = int64_t{s->num_computed} + num_tokens;
+  if (end > s->num_tokens() || (sample && end != s->num_tokens())) {
+    return Bad("sequence ", seq, ": ", num_tokens, " tokens after ", s->num_computed, sample ? " and a draw" : "",
+               ", but it has ", s->num_tokens());
+  }
+  const int64_t room = static_cast<int64_t>(s->block_ids.size()) * table.block_size;
+  if (end > room) {
+    return Bad("sequence ", seq, " computes up to token ", end, ", its ", s->block_ids.size(), " blocks hold ", room);
+  }
+  if (end > table.max_model_len) {
+    return Bad("sequence ", seq, " computes up to token ", end, ", max_model_len is ", table.max_model_len);
+  }
+  const int64_t total = static_cast<int64_t>(token_ids_.size()) + num_tokens;
+  if (total > limits_.max_num_batched_tokens) {
+    return Bad("the step has ", total, " tokens or more, max_num_batched_tokens is ", limits_.max_num_batched_tokens);
+  }
+  if (seq >= item_stamp_.size()) item_stamp_.resize(seq + 1, 0);
+  if (item_stamp_[seq] == build_) return Bad("sequence ", seq, " has two items");
+  item_stamp_[seq] = build_;
+  return absl::OkStatus();
+}
+
+absl::Status BatchInput::AddItem(uint32_t seq, int32_t num_tokens, bool sample, SequenceTable* table) {
+  const Sequence* s = table->Find(seq);
+  const int32_t block_size = table->limits().block_size;
+  if (absl::Status c = CheckItem(seq, s, num_tokens, sample, table->limits()); !c.ok()) return c;
+  if (absl::Status c = ClaimBlocks(seq, *s, num_tokens, block_size); !c.ok()) return c;
+  for (int32_t position = s->num_computed; position < s->num_computed + num_tokens; ++position) {
+    token_ids_.push_back(s->token_ids[position]);
+    positions_.push_back(position);
+    slot_mapping_.push_back(int64_t{s->block_ids[position / block_size]} * block_size + position % block_size);
+  }
+  items_.push_back({seq, num_tokens});
+  query_start_.push_back(static_cast<int32_t>(token_ids_.size()));
+  context_len_.push_back(s->num_computed + num_tokens);
+  return sample ? AddDraw(seq) : absl::OkStatus();
+}
+
+absl::Status BatchInput::ClaimBlocks(uint32_t seq, const Sequence& s, int32_t num_tokens, int32_t block_size) {
+  const int32_t first = s.num_computed / block_size;
+  const int32_t last = (s.num_computed + num_tokens - 1) / block_size;
+  for (int32_t i = first; i <= last; ++i) {
+    Writer& writer = writers_[s.block_ids[i]];
+    if (writer.build == build_) {
+      return Bad("block ", s.block_ids[i], " is written by sequences ", writer.seq, " and ", seq, " in one step");
+    }
+    writer = {build_, seq};
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchInput::AddChildren(uint32_t parent, bool sample, SequenceTable* table) {
+  for (const Fork& fork : table->forks()) {
+    if (fork.parent != parent) continue;
+    if (!sample) return Bad("sequence ", fork.child, " forks from ", parent, " in the middle of its prefill");
+    drawing_forks_.push_back(fork);
+    if (absl::Status s = AddDraw(fork.child); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchInput::AddDraw(uint32_t seq) {
+  if (draws_.size() >= static_cast<size_t>(limits_.max_num_seqs)) {
+    return Bad(draws_.size() + 1, " draws or more, max_num_seqs is ", limits_.max_num_seqs);
+  }
+  draws_.push_back(seq);
+  logit_rows_.push_back(static_cast<int32_t>(token_ids_.size()) - 1);
+  return absl::OkStatus();
+}
+
+void BatchInput::FillTables(SequenceTable* table) {
+  const int32_t block_size = table->limits().block_size;
+  max_blocks_ = 0;
+  for (const int32_t context : context_len_) {
+    max_blocks_ = std::max<int64_t>(max_blocks_, (context + block_size - 1) / block_size);
+  }
+  block_tables_.resize(items_.size() * max_blocks_);
+  for (size_t i = 0; i < items_.size(); ++i) {
+    const std::vector<int32_t>& blocks = table->Find(items_[i].seq)->block_ids;
+    const int64_t used = (context_len_[i] + block_size - 1) / block_size;
+    int32_t* row = block_tables_.data() + i * max_blocks_;
+    std::copy_n(blocks.begin(), used, row);
+    std::fill(row + used, row + max_blocks_, 0);
+  }
+}
+
+ForwardBatch BatchInput::forward_batch() const {
+  ForwardBatch batch;
+  batch.token_ids = token_ids_;
+  batch.positions = positions_;
+  batch.slot_mapping = slot_mapping_;
+  batch.attend.query_start = query_start_;
+  batch.attend.context_len = context_len_;
+  batch.attend.block_tables = block_tables_;
+  batch.attend.max_blocks = max_blocks_;
+  batch.logit_rows = logit_rows_;
+  return batch;
+}
+
+}  // namespace quire::worker

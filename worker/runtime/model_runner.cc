@@ -1,0 +1,86 @@
+// Step -> apply -> move -> forward -> draw -> commit -> report.
+#include "worker/runtime/model_runner.h"
+
+#include <glog/logging.h>
+
+#include "proto/worker.pb.h"
+#include "worker/sampling/draw.h"
+
+namespace quire::worker {
+
+ModelRunner::ModelRunner(const RunnerOptions& options, kernels::Backend* backend, Model* model, KvCache* cache)
+    : options_(options),
+      backend_(backend),
+      model_(model),
+      cache_(cache),
+      table_(options.table),
+      batch_(options.batch) {}
+
+absl::Status ModelRunner::Run(const v1::Step& step, v1::Done* done) {
+  if (absl::Status s = table_.Apply(step); !s.ok()) return s;
+  if (absl::Status s = batch_.Build(step, &table_); !s.ok()) return s;
+  if (absl::Status s = cache_->Move(step); !s.ok()) return s;
+  rows_.clear();
+  if (!batch_.items().empty()) {
+    if (absl::Status s = Compute(); !s.ok()) return s;
+    Commit();
+    done->set_collective_us(static_cast<uint32_t>(model_->last_collective_us()));
+  }
+  Report(done);
+  return absl::OkStatus();
+}
+
+absl::Status ModelRunner::Compute() {
+  absl::StatusOr<kernels::TensorView> logits = model_->Forward(batch_.forward_batch(), cache_->view());
+  if (!logits.ok()) return logits.status();
+  if (!batch_.draws().empty()) Draw(*logits);
+  return backend_->Synchronize();
+}
+
+void ModelRunner::Draw(const kernels::TensorView& logits) {
+  const absl::Span<const uint32_t> draws = batch_.draws();
+  CHECK_EQ(logits.dim(0), static_cast<int64_t>(draws.size()));
+  edits_.clear();
+  results_.resize(draws.size());
+  bool any_edits = false;
+  for (const uint32_t seq : draws) {
+    const Sequence& s = *table_.Find(seq);
+    edits_.push_back(MakeLogitEdits(s.sampling, s.seen, s.num_output()));
+    rows_.push_back(MakeSampleRow(s.sampling, s.num_output(), /*with_logprobs=*/options_.rank == 0));
+    any_edits |= HasEdits(edits_.back());
+  }
+  // Also when no row wants one: results_ is kept between steps, and LogProbs is what clears the wishes of the step before.
+  backend_->LogProbs(logits, rows_, absl::MakeSpan(results_));
+  if (any_edits) backend_->EditLogits(logits, edits_, absl::MakeSpan(results_));
+  backend_->Sample(logits, rows_, absl::MakeSpan(results_));
+}
+
+void ModelRunner::Commit() {
+  for (const BatchInput::Item& item : batch_.items()) table_.Find(item.seq)->num_computed += item.num_tokens;
+  for (const Fork& fork : batch_.drawing_forks()) {
+    table_.Find(fork.child)->num_computed = table_.Find(fork.parent)->num_computed;
+  }
+  const absl::Span<const uint32_t> draws = batch_.draws();
+  for (size_t i = 0; i < draws.size(); ++i) table_.AppendOutput(table_.Find(draws[i]), results_[i].token);
+}
+
+void ModelRunner::Report(v1::Done* done) const {
+  done->set_device_blocks_total(options_.table.num_blocks);
+  done->set_device_blocks_used(table_.used_blocks());
+  done->set_host_blocks_total(options_.table.num_host_blocks);
+  done->set_host_blocks_used(0);
+  if (options_.rank != 0) return;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const kernels::SampleResult& result = results_[i];
+    done->add_tokens(result.token);
+    if (rows_[i].num_logprobs < 0) continue;
+    v1::Logprobs* logprobs = done->add_logprobs();
+    logprobs->set_sampled(result.logprob);
+    for (const auto& [id, value] : result.top) {
+      logprobs->add_top_ids(id);
+      logprobs->add_top_values(value);
+    }
+  }
+}
+
+}  // namespace quire::worker

@@ -1,0 +1,63 @@
+// One step from message to reply: apply the differences, move blocks, compute, draw.
+//
+// Thread rule: compute thread.
+// Invariants:
+//   MR1  Every rank draws every token itself from equal logits, so tokens never travel between ranks; the first rank alone reports them.
+//   MR2  The plan decides everything: a runner skips nothing, reorders nothing and stops nothing by itself.
+//   MR3  After an error the runner is not used again (SequenceTable T1).
+#ifndef QUIRE_WORKER_RUNTIME_MODEL_RUNNER_H_
+#define QUIRE_WORKER_RUNTIME_MODEL_RUNNER_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kernels/backend.h"
+#include "worker/model/model.h"
+#include "worker/runtime/batch_input.h"
+#include "worker/runtime/kv_cache.h"
+#include "worker/runtime/sequence_table.h"
+
+namespace quire::worker::v1 {
+class Done;
+class Step;
+}  // namespace quire::worker::v1
+
+namespace quire::worker {
+
+struct RunnerOptions {
+  int rank = 0;
+  TableLimits table;
+  BatchLimits batch;
+};
+
+class ModelRunner final {
+ public:
+  // Requires: backend, model and cache outlive the runner.
+  ModelRunner(const RunnerOptions& options, kernels::Backend* backend, Model* model, KvCache* cache);
+
+  // Runs one step and fills tokens, log-probs, block usage and collective_us of `done`; ids and times are the caller's.
+  // Errors: INVALID_ARGUMENT a plan that cannot be; a collective's or the backend's own.
+  absl::Status Run(const v1::Step& step, v1::Done* done);
+
+ private:
+  absl::Status Compute();
+  void Draw(const kernels::TensorView& logits);
+  void Commit();
+  void Report(v1::Done* done) const;
+
+  const RunnerOptions options_;
+  kernels::Backend* const backend_;
+  Model* const model_;
+  KvCache* const cache_;
+  SequenceTable table_;
+  BatchInput batch_;
+  std::vector<kernels::LogitEdits> edits_;
+  std::vector<kernels::SampleRow> rows_;
+  std::vector<kernels::SampleResult> results_;
+};
+
+}  // namespace quire::worker
+
+#endif  // QUIRE_WORKER_RUNTIME_MODEL_RUNNER_H_

@@ -1,0 +1,99 @@
+// What a rank knows of every live sequence, and the differences of a step applied to it. Nothing that a plan says is believed: each claim is
+// checked against the table before it counts.
+//
+// Thread rule: compute thread.
+// Invariants:
+//   T1  An error leaves the process sound and the table in an undefined but safe state: the session ends, a new one starts empty.
+//   T2  used_blocks() = number of blocks with at least one holder; a block shared by several tables counts once.
+//   T3  Every block id in a table is in [0, num_blocks) and occurs in that table once.
+//   T4  A block that comes by append or replace, to be written, has no other holder.
+#ifndef QUIRE_WORKER_RUNTIME_SEQUENCE_TABLE_H_
+#define QUIRE_WORKER_RUNTIME_SEQUENCE_TABLE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "worker/sampling/sampling_params.h"
+#include "worker/sampling/seen_tokens.h"
+
+namespace quire::worker::v1 {
+class NewSequence;
+class Step;
+}  // namespace quire::worker::v1
+
+namespace quire::worker {
+
+struct Sequence {
+  bool live = false;
+  std::vector<int32_t> token_ids;  // prompt, then output; the last one may wait to be computed
+  int32_t prompt_len = 0;
+  int32_t num_computed = 0;  // tokens whose keys are in the blocks
+  std::vector<int32_t> block_ids;
+  SamplingParams sampling;
+  SeenTokens seen;  // kept up only if the sampling has penalties
+
+  int32_t num_tokens() const { return static_cast<int32_t>(token_ids.size()); }
+  int32_t num_output() const { return num_tokens() - prompt_len; }
+};
+
+struct TableLimits {
+  int32_t vocab_size = 0;
+  int32_t max_model_len = 0;  // tokens
+  int32_t block_size = 16;    // tokens
+  int32_t num_blocks = 0;
+  int32_t num_host_blocks = 0;
+};
+
+struct Fork {
+  uint32_t parent = 0;
+  uint32_t child = 0;
+};
+
+class SequenceTable final {
+ public:
+  // Sequence ids are indexes: a plan cannot make the table larger than this.
+  static constexpr uint32_t kMaxSequences = 1 << 16;
+
+  explicit SequenceTable(const TableLimits& limits);
+
+  // Applies finished, new, forks, block_appends, block_replaces, in this order, and checks the block ids of swaps and copies.
+  // Errors: INVALID_ARGUMENT with the ids and both numbers.
+  absl::Status Apply(const v1::Step& step);
+
+  // The live sequence of that id; null if there is none. Valid until the next Apply.
+  Sequence* Find(uint32_t seq) { return seq < sequences_.size() && sequences_[seq].live ? &sequences_[seq] : nullptr; }
+
+  // Appends a token that was drawn.
+  void AppendOutput(Sequence* sequence, int32_t token);
+
+  // The forks of the step applied last, in its order.
+  absl::Span<const Fork> forks() const { return forks_; }
+  int32_t used_blocks() const { return used_blocks_; }
+  const TableLimits& limits() const { return limits_; }
+
+ private:
+  absl::Status Finish(uint32_t seq);
+  absl::Status Add(const v1::NewSequence& from);
+  absl::Status CheckNew(const v1::NewSequence& from) const;
+  absl::Status AddFork(uint32_t parent, uint32_t child, uint32_t choice);
+  absl::Status AppendBlock(uint32_t seq, uint32_t block);
+  absl::Status ReplaceBlock(uint32_t seq, uint32_t index, uint32_t block);
+  absl::Status CheckMoves(const v1::Step& step) const;
+  absl::Status CheckFresh(uint32_t seq, uint32_t block) const;
+  absl::Status CheckFree(uint32_t seq) const;
+  Sequence* Place(uint32_t seq);
+  void Hold(int32_t block);
+  void Release(int32_t block);
+
+  const TableLimits limits_;
+  std::vector<Sequence> sequences_;
+  std::vector<int32_t> holders_;  // by block
+  std::vector<Fork> forks_;
+  int32_t used_blocks_ = 0;
+};
+
+}  // namespace quire::worker
+
+#endif  // QUIRE_WORKER_RUNTIME_SEQUENCE_TABLE_H_

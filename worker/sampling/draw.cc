@@ -1,0 +1,37 @@
+// A function of (parameters, tokens so far): so a resumed sequence draws what it would have drawn.
+#include "worker/sampling/draw.h"
+
+namespace quire::worker {
+
+kernels::LogitEdits MakeLogitEdits(const SamplingParams& params, const SeenTokens& seen, int32_t num_output) {
+  kernels::LogitEdits edits;
+  edits.bias = params.logit_bias;
+  if (num_output < params.min_tokens) edits.banned = params.banned_until_min;
+  if (params.has_penalties()) {
+    edits.seen = seen.ids();
+    edits.seen_counts = seen.counts();
+    edits.repetition_penalty = params.repetition_penalty;
+    edits.frequency_penalty = params.frequency_penalty;
+    edits.presence_penalty = params.presence_penalty;
+  }
+  return edits;
+}
+
+bool HasEdits(const kernels::LogitEdits& edits) {
+  return !edits.bias.empty() || !edits.banned.empty() || !edits.seen.empty();
+}
+
+kernels::SampleRow MakeSampleRow(const SamplingParams& params, int32_t num_output, bool with_logprobs) {
+  kernels::SampleRow row;
+  row.temperature = params.temperature;
+  row.top_p = params.top_p;
+  row.min_p = params.min_p;
+  row.top_k = params.top_k;
+  row.seed = params.seed;
+  row.position = static_cast<uint32_t>(num_output);
+  row.choice = params.choice;
+  row.num_logprobs = with_logprobs ? params.num_logprobs : -1;
+  return row;
+}
+
+}  // namespace quire::worker
