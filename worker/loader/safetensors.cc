@@ -190,34 +190,39 @@ std::optional<int64_t> ExpectedBytes(const SafetensorsEntry& entry) {
   return bits / 8;
 }
 
-// S1 and S2 over entries that are sorted by offset. Returns "" or the complaint.
+// S2, and that the tensor lies inside the data. Returns "" or the complaint.
+std::string CheckEntry(const SafetensorsEntry& entry, int64_t data_bytes) {
+  const std::string who =
+      absl::StrCat("tensor '", Printable(entry.name), "': data_offsets [", entry.begin, ", ", entry.end, "]");
+  if (entry.end < entry.begin) return absl::StrCat(who, " end before they begin");
+  if (entry.end > data_bytes) {
+    return absl::StrCat(who, " reach past the end of the file, which holds ", data_bytes, " bytes of data");
+  }
+  const std::optional<int64_t> expected = ExpectedBytes(entry);
+  if (!expected.has_value()) {
+    return absl::StrCat(who, ": ", DescribeEntry(entry), " has no whole number of bytes within 64 bits");
+  }
+  if (entry.end - entry.begin != *expected) {
+    return absl::StrCat(who, " hold ", entry.end - entry.begin, " bytes, but ", DescribeEntry(entry), " needs ",
+                        *expected);
+  }
+  return "";
+}
+
+// S1 over entries that are sorted by offset. Returns "" or the complaint.
 std::string CheckTiling(const std::vector<SafetensorsEntry>& entries, int64_t data_bytes) {
   int64_t next = 0;
   std::string previous;
   for (const SafetensorsEntry& entry : entries) {
-    const std::string who =
-        absl::StrCat("tensor '", Printable(entry.name), "': data_offsets [", entry.begin, ", ", entry.end, "]");
-    if (entry.end < entry.begin) return absl::StrCat(who, " end before they begin");
-    if (entry.end > data_bytes) {
-      return absl::StrCat(who, " reach past the end of the file, which holds ", data_bytes, " bytes of data");
-    }
-    const std::optional<int64_t> expected = ExpectedBytes(entry);
-    if (!expected.has_value())
-      return absl::StrCat(who, ": ", DescribeEntry(entry), " has no whole number of bytes within 64 bits");
-    if (entry.end - entry.begin != *expected) {
-      return absl::StrCat(who, " hold ", entry.end - entry.begin, " bytes, but ", DescribeEntry(entry), " needs ",
-                          *expected);
-    }
-    if (entry.begin < next) return absl::StrCat(who, " overlap tensor '", previous, "', which ends at ", next);
-    if (entry.begin > next) return absl::StrCat(who, " leave a hole: the tensor before ends at ", next);
+    const std::string who = absl::StrCat("tensor '", Printable(entry.name), "' begins at ", entry.begin);
+    if (entry.begin < next) return absl::StrCat(who, ", overlapping tensor '", previous, "', which ends at ", next);
+    if (entry.begin > next) return absl::StrCat(who, " and leaves a hole: the tensor before ends at ", next);
     next = entry.end;
     previous = Printable(entry.name);
   }
-  if (next != data_bytes) {
-    return absl::StrCat("the tensors end at byte ", next, " of the data, but the file holds ", data_bytes,
-                        " bytes of data");
-  }
-  return "";
+  if (next == data_bytes) return "";
+  return absl::StrCat("the tensors end at byte ", next, " of the data, but the file holds ", data_bytes,
+                      " bytes of data");
 }
 
 }  // namespace
@@ -251,8 +256,12 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view file,
   std::sort(header.entries.begin(), header.entries.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
     return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
   });
-  const std::string complaint = CheckTiling(header.entries, file_size - header.data_begin);
-  if (!complaint.empty()) return error(complaint);
+  const int64_t data_bytes = file_size - header.data_begin;
+  for (const SafetensorsEntry& entry : header.entries) {
+    if (const std::string complaint = CheckEntry(entry, data_bytes); !complaint.empty()) return error(complaint);
+  }
+  if (const std::string complaint = CheckTiling(header.entries, data_bytes); !complaint.empty())
+    return error(complaint);
   return header;
 }
 

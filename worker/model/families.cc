@@ -24,8 +24,7 @@ void AddLinear(const char* weight, const char* bias, Role role, std::vector<Tens
 
 FamilyRow LlamaRow() {
   FamilyRow row;
-  row.architectures = {"LlamaForCausalLM",  "LLaMAForCausalLM",    "AquilaForCausalLM",   "AquilaModel",
-                       "XverseForCausalLM", "InternLMForCausalLM", "InternLM3ForCausalLM"};
+  row.architectures = {"LlamaForCausalLM", "LLaMAForCausalLM", "AquilaForCausalLM", "AquilaModel", "XverseForCausalLM"};
   row.model_types = {"llama"};
   row.prefixes = {"model."};
   row.norm = NormKind::kRms;

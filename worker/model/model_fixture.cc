@@ -72,7 +72,10 @@ LogitRows ModelFixture::Step(const std::vector<SequenceChunk>& chunks) {
     CHECK_LT(chunk.sequence_id, kMaxSequences);
     int64_t& length = lengths_[chunk.sequence_id];
     for (size_t i = 0; i < chunk.token_ids.size(); ++i, ++length) {
-      if (chunk.all_rows || i + 1 == chunk.token_ids.size()) logit_rows.push_back(token_ids.size());
+      const bool is_last = i + 1 == chunk.token_ids.size();
+      if (chunk.rows == SequenceChunk::kAllRows || (chunk.rows == SequenceChunk::kLastRow && is_last)) {
+        logit_rows.push_back(token_ids.size());
+      }
       token_ids.push_back(chunk.token_ids[i]);
       positions.push_back(length);
       slots.push_back(BlockOf(chunk.sequence_id, length / block_size_) * block_size_ + length % block_size_);
@@ -114,7 +117,7 @@ LogitRows ModelFixture::Step(const std::vector<SequenceChunk>& chunks) {
 std::vector<int32_t> ModelFixture::Greedy(int sequence_id, const std::vector<int32_t>& prompt, int num_tokens) {
   std::vector<int32_t> out, next = prompt;
   for (int i = 0; i < num_tokens; ++i) {
-    out.push_back(ArgMax(Step({{sequence_id, next, /*all_rows=*/false}}).at(0)));
+    out.push_back(ArgMax(Step({{sequence_id, next, SequenceChunk::kLastRow}}).at(0)));
     next = {out.back()};
   }
   return out;

@@ -24,11 +24,12 @@ struct FixtureOptions {
   int64_t block_size = 16;
 };
 
-// New tokens of one sequence in a step. `all_rows`: logits of each of them, else of the last one only.
+// New tokens of one sequence in a step, and which of them the logits are wanted of.
 struct SequenceChunk {
+  enum Rows { kAllRows, kLastRow, kNoRow };
   int sequence_id = 0;
   std::vector<int32_t> token_ids;
-  bool all_rows = true;
+  Rows rows = kAllRows;
 };
 
 using LogitRows = std::vector<std::vector<float>>;
