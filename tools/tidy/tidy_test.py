@@ -121,7 +121,8 @@ class TidyTest(unittest.TestCase):
 
     def test_function_length(self):
         self.assertEqual(self.check({"kernels/a.cc": "\n" + function("Long", 71)}), [("kernels/a.cc", 2, "function-length")])
-        self.assert_clean({"kernels/a.cc": function("Short", 70) + function("Other", 70)})
+        self.assert_clean({"kernels/a.cc": function("Short", 70) + function("Other", 70), "kernels/a_test.cc": function("Table", 120)})
+        self.assertEqual(self.check({"kernels/a_test.cc": function("Table", 121)}), [("kernels/a_test.cc", 1, "function-length")])
 
     def test_todo(self):
         self.assertEqual(self.check({"kernels/a.cc": "// TODO later\n"}), [("kernels/a.cc", 1, "todo")])
