@@ -102,6 +102,7 @@ void GenerateStream::Pump() {
     write = !broken_ && builder_.Next(&message_);
     finish = ended_ && (broken_ || !builder_.HasNext());
     if (write) {
+      bytes_.Clear();  // the writer insists on an empty one
       bool own_buffer = false;
       const grpc::Status done =
           grpc::SerializationTraits<v1::GenerateResponse>::Serialize(message_, &bytes_, &own_buffer);
