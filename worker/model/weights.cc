@@ -28,7 +28,9 @@ class WeightLoader {
   std::vector<PackJob> PlanJobs();
   int64_t SourceBytes(const PackJob& job) const;
   absl::Status Pack(const PackJob& job, DType stored);
-  absl::Status LoadNorm(Role role, int64_t layer, NormWeights* out);
+  void LoadNorm(Role role, int64_t layer, NormWeights* out);
+  // Moves all norms and biases to the device, as one buffer, and makes their views.
+  absl::Status UploadVectors();
   TensorView WholeTable(Role role);
 
  private:
@@ -38,14 +40,21 @@ class WeightLoader {
     return binding_.Get(tied ? Role::kEmbedding : role, part, layer);
   }
   TensorView SliceOf(Role role, int64_t layer);
-  absl::Status LoadBias(const PackJob& job);
-  absl::StatusOr<TensorView> Upload(const std::vector<float>& values);
+  void LoadBias(const PackJob& job);
+  void Stage(const std::vector<float>& values, TensorView* out);
 
   const ModelSpec& spec_;
   const Shard& shard_;
   const TensorBinding& binding_;
   kernels::Backend* const backend_;
   Weights* const weights_;
+
+  struct StagedVector {
+    TensorView* out;
+    int64_t begin, count;
+  };
+  std::vector<float> staged_floats_;
+  std::vector<StagedVector> staged_;
 };
 
 // Appends elements [begin, begin + count) of a rank-1 tensor, widened.
@@ -100,16 +109,17 @@ absl::Status WeightLoader::Pack(const PackJob& job, DType stored) {
   weights_->matrix_bytes += job.out->weight->bytes();
   weights_->matrix_elements += job.out->weight->rows() * job.out->weight->cols();
   for (const Role role : job.roles) weights_->checkpoint->Release(*BoundOf(role, Part::kWeight, job.layer).source);
-  return LoadBias(job);
+  LoadBias(job);
+  return absl::OkStatus();
 }
 
-absl::Status WeightLoader::LoadBias(const PackJob& job) {
+void WeightLoader::LoadBias(const PackJob& job) {
   std::vector<float> bias;
   bool any = false;
   for (const Role role : job.roles) {
     // The ranks' products of a column-split weight are summed. Rank 0 puts the bias into its summand: once in the sum,
     // and inside the product instead of a pass of its own after it.
-    if (InfoOf(role).split == Split::kCols && shard_.rank != 0) return absl::OkStatus();
+    if (InfoOf(role).split == Split::kCols && shard_.rank != 0) return;
     const ShardRange rows = ShardRows(shard_, spec_, role);
     const BoundTensor& bound = binding_.Get(role, Part::kBias, job.layer);
     if (bound.source == nullptr) {
@@ -119,24 +129,17 @@ absl::Status WeightLoader::LoadBias(const PackJob& job) {
     any = true;
     AppendFloats(weights_->checkpoint->View(*bound.source), bound.begin + rows.begin, rows.count, &bias);
   }
-  if (!any) return absl::OkStatus();
-  auto view = Upload(bias);
-  if (!view.ok()) return view.status();
-  job.out->bias = *view;
-  return absl::OkStatus();
+  if (any) Stage(bias, &job.out->bias);
 }
 
-absl::Status WeightLoader::LoadNorm(Role role, int64_t layer, NormWeights* out) {
+void WeightLoader::LoadNorm(Role role, int64_t layer, NormWeights* out) {
   for (const Part part : {Part::kWeight, Part::kBias}) {
     const BoundTensor& bound = binding_.Get(role, part, layer);
     if (bound.source == nullptr) continue;
     std::vector<float> values;
     AppendFloats(weights_->checkpoint->View(*bound.source), bound.begin, bound.rows, &values);
-    auto view = Upload(values);
-    if (!view.ok()) return view.status();
-    (part == Part::kWeight ? out->weight : out->bias) = *view;
+    Stage(values, part == Part::kWeight ? &out->weight : &out->bias);
   }
-  return absl::OkStatus();
 }
 
 // Not packed and not released: the rows are looked up where the file has them.
@@ -145,13 +148,24 @@ TensorView WeightLoader::WholeTable(Role role) {
   return bound.source == nullptr ? TensorView() : weights_->checkpoint->View(*bound.source);
 }
 
-absl::StatusOr<TensorView> WeightLoader::Upload(const std::vector<float>& values) {
-  const int64_t bytes = values.size() * sizeof(float);
+void WeightLoader::Stage(const std::vector<float>& values, TensorView* out) {
+  constexpr int64_t kAlignFloats = 16;  // 64 bytes
+  staged_.push_back({out, static_cast<int64_t>(staged_floats_.size()), static_cast<int64_t>(values.size())});
+  staged_floats_.insert(staged_floats_.end(), values.begin(), values.end());
+  staged_floats_.resize((staged_floats_.size() + kAlignFloats - 1) / kAlignFloats * kAlignFloats);
+}
+
+absl::Status WeightLoader::UploadVectors() {
+  const int64_t bytes = staged_floats_.size() * sizeof(float);
   auto buffer = backend_->Allocate(bytes);
   if (!buffer.ok()) return buffer.status();
-  if (absl::Status s = backend_->CopyToDevice((*buffer)->data(), values.data(), bytes); !s.ok()) return s;
-  weights_->vectors.push_back(std::move(*buffer));
-  return kernels::MakeView(weights_->vectors.back()->data(), DType::kF32, {static_cast<int64_t>(values.size())});
+  if (absl::Status s = backend_->CopyToDevice((*buffer)->data(), staged_floats_.data(), bytes); !s.ok()) return s;
+  for (const StagedVector& vector : staged_) {
+    float* data = static_cast<float*>((*buffer)->data()) + vector.begin;
+    *vector.out = kernels::MakeView(data, DType::kF32, {vector.count});
+  }
+  weights_->vectors = std::move(*buffer);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -177,11 +191,11 @@ absl::StatusOr<Weights> LoadWeights(const ModelSpec& spec, const Shard& shard, c
     if (options.progress) options.progress(bytes_loaded, bytes_total);
   }
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
-    LayerWeights& out = weights.layers[layer];
-    if (absl::Status s = loader.LoadNorm(Role::kNorm1, layer, &out.norm1); !s.ok()) return s;
-    if (absl::Status s = loader.LoadNorm(Role::kNorm2, layer, &out.norm2); !s.ok()) return s;
+    loader.LoadNorm(Role::kNorm1, layer, &weights.layers[layer].norm1);
+    loader.LoadNorm(Role::kNorm2, layer, &weights.layers[layer].norm2);
   }
-  if (absl::Status s = loader.LoadNorm(Role::kFinalNorm, 0, &weights.final_norm); !s.ok()) return s;
+  loader.LoadNorm(Role::kFinalNorm, 0, &weights.final_norm);
+  if (absl::Status s = loader.UploadVectors(); !s.ok()) return s;
   // After the head, whose packing releases the tensor that a tied embedding is.
   weights.embedding = loader.WholeTable(Role::kEmbedding);
   weights.positions = loader.WholeTable(Role::kPositions);

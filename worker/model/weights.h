@@ -53,8 +53,8 @@ struct Weights {
   int64_t matrix_bytes = 0;     // what one decode step reads
   int64_t matrix_elements = 0;  // of the packed matrices
 
-  std::vector<std::unique_ptr<kernels::Buffer>> vectors;  // behind the norms and biases
-  std::unique_ptr<Checkpoint> checkpoint;                 // behind the views of the mapping
+  std::unique_ptr<kernels::Buffer> vectors;  // behind the norms and biases
+  std::unique_ptr<Checkpoint> checkpoint;    // behind the views of the mapping
 };
 
 struct WeightOptions {
