@@ -137,15 +137,6 @@ absl::Status Formation::Join(absl::Time deadline) {
   });
 }
 
-// Ranks of one host that compute on its CPUs share its memory: each may take its part of it.
-double Formation::MemoryUtilization(int rank) const {
-  const worker::v1::Joined& self = joined_[rank];
-  if (!absl::StartsWith(self.backend(), "cpu")) return options_.load.memory_utilization;
-  const auto same_host = [&](const worker::v1::Joined& other) { return other.host_id() == self.host_id(); };
-  return options_.load.memory_utilization /
-         static_cast<double>(std::count_if(joined_.begin(), joined_.end(), same_host));
-}
-
 absl::Status Formation::CheckGlooAddresses() const {
   const auto loopback = std::find_if(addresses_.begin(), addresses_.end(), IsLoopback);
   const auto remote = std::find_if_not(addresses_.begin(), addresses_.end(), IsLoopback);
@@ -173,12 +164,13 @@ absl::Status Formation::Load() {
   load->set_max_num_seqs(options_.load.max_num_seqs);
   load->set_max_num_batched_tokens(options_.load.max_num_batched_tokens);
   load->set_max_model_len(options_.load.max_model_len);
+  // The ranks of one host divide it among themselves.
+  load->set_memory_utilization(options_.load.memory_utilization);
   load->set_kv_cache_memory_bytes(options_.load.kv_cache_memory_bytes);
   load->set_collective(collective_);
   load->set_collective_name(CollectiveName(epoch_));
   load->set_collective_timeout_seconds(absl::ToDoubleSeconds(options_.collective_timeout));
   for (int rank = 0; rank < world_size_; ++rank) {
-    load->set_memory_utilization(MemoryUtilization(rank));
     const std::string host = HostOf(addresses_[rank]);
     load->set_listen_host(host.empty() || host == "localhost" ? "127.0.0.1" : host);
     Send(rank, message);

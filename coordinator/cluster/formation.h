@@ -89,7 +89,6 @@ class Formation {
   // news if that is earlier.
   absl::Status Await(const char* what, absl::Time deadline, const TakeMessage& take);
   absl::Status Relay(int from, const worker::v1::StorePut& put);
-  double MemoryUtilization(int rank) const;
   absl::Status CheckGlooAddresses() const;
   void Send(int rank, const worker::v1::CoordinatorMessage& message);
   std::string Name(int rank) const;  // "rank 1 (10.0.0.3:7001)"

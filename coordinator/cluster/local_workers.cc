@@ -101,7 +101,7 @@ absl::StatusOr<std::unique_ptr<LocalWorkers>> LocalWorkers::Start(const LocalWor
 absl::Status LocalWorkers::Spawn(const LocalWorkerOptions& options, const std::string& binary, int rank) {
   const int num_threads = options.num_threads > 0 ? options.num_threads : std::max(1, NumCores() / options.num_workers);
   std::vector<std::string> args = {binary, absl::StrCat("--listen=", addresses_[rank]),
-                                   absl::StrCat("--threads=", num_threads), "--die_with_parent"};
+                                   absl::StrCat("--num_threads=", num_threads), "--die_with_parent"};
   args.insert(args.end(), options.extra_args.begin(), options.extra_args.end());
   std::vector<char*> argv;
   for (std::string& arg : args) argv.push_back(arg.data());

@@ -60,8 +60,9 @@ TEST(LocalWorkersTest, StartsEachRankWithItsOwnPrivateSocket) {
   EXPECT_EQ(info.st_mode & 0777, 0700u);
   for (int rank = 0; rank < 2; ++rank) {
     const pid_t pid = (*workers)->pid(rank);
-    EXPECT_EQ(ReadWhenThere(absl::StrCat(script, ".", pid)),
-              absl::StrCat("--listen=", (*workers)->addresses()[rank], " --threads=3 --die_with_parent --more=1\n"));
+    EXPECT_EQ(
+        ReadWhenThere(absl::StrCat(script, ".", pid)),
+        absl::StrCat("--listen=", (*workers)->addresses()[rank], " --num_threads=3 --die_with_parent --more=1\n"));
     EXPECT_EQ(getpgid(pid), pid) << "Ctrl-C must not reach the child";
   }
   std::ofstream(absl::StrCat(directory, "/rank1.sock")) << "left behind";

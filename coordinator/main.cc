@@ -1,0 +1,374 @@
+// The coordinator process: one replica of workers, the engine that drives it, and the gRPC edge. The only place that constructs concrete
+// types.
+//
+// Threads: main starts everything and then waits for signals and for the engine to give up.
+// Order: SIGPIPE off, flags, engine (which begins to form the replica), tokenizer meanwhile, listen, serve. Health says "ready" when the
+// replica has formed. Exit codes: 0 after SIGTERM or SIGINT, 1 for anything that cannot go on, with one line that says why.
+#include <glog/logging.h>
+#include <grpc/support/log.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/reflection.h"
+#include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "coordinator/cluster/grpc_worker_group.h"
+#include "coordinator/cluster/worker_addresses.h"
+#include "coordinator/engine/engine.h"
+#include "coordinator/frontend/server.h"
+#include "coordinator/text/tokenizer.h"
+
+ABSL_FLAG(std::string, model, "",
+          "Directory of the model as Hugging Face lays it out (config.json, *.safetensors, tokenizer.json). Workers on "
+          "other hosts read the "
+          "same path there.");
+ABSL_FLAG(std::string, served_model_name, "",
+          "Name that requests may give as `model`; default: the directory's last name.");
+ABSL_FLAG(std::string, tokenizer, "", "Directory with tokenizer.json; default: --model.");
+ABSL_FLAG(std::string, host, "127.0.0.1",
+          "Address to listen on. There is no authentication yet: give another than loopback only on a network that you "
+          "trust.");
+ABSL_FLAG(int32_t, grpc_port, 50051, "Port of the gRPC API; 0 takes a free one (see --port_file).");
+ABSL_FLAG(std::string, port_file, "",
+          "File that receives the gRPC port, written in one piece once the first request can be served.");
+ABSL_FLAG(std::string, workers, "local:1",
+          "local:N starts N workers on this machine and replaces them when they die; host:port,host:port,... dials "
+          "workers that run "
+          "already, in rank order.");
+ABSL_FLAG(int32_t, tensor_parallel_size, 0,
+          "Ranks that share one copy of the model; 0 = all workers. Other values: not served yet.");
+ABSL_FLAG(std::string, collective, "auto",
+          "How ranks exchange sums: shm (one host), gloo (TCP), or auto: shm if all ranks are on one host, else gloo.");
+ABSL_FLAG(std::string, worker_binary, "",
+          "Worker program of --workers=local:N; default: the one built with this coordinator.");
+ABSL_FLAG(int32_t, worker_threads, 0, "Threads of each local worker; 0 = cores / N.");
+ABSL_FLAG(absl::Duration, worker_connect_timeout, absl::Seconds(10),
+          "How long to try to reach a worker, which may start later than the coordinator.");
+ABSL_FLAG(absl::Duration, worker_load_timeout, absl::Minutes(10),
+          "How long loading the model may go without any news of any worker.");
+ABSL_FLAG(absl::Duration, collective_timeout, absl::Seconds(30),
+          "How long a rank waits for the others within one exchange.");
+ABSL_FLAG(absl::Duration, step_deadline, absl::Seconds(30),
+          "A step that takes longer than this, and than 8 times its predicted time, means that a rank hangs: the "
+          "replica is replaced.");
+ABSL_FLAG(std::string, dtype, "auto", "Type to compute with: auto (the checkpoint's), float32, float16 or bfloat16.");
+ABSL_FLAG(int32_t, max_model_len, 0, "Longest context in tokens, prompt and output; 0 = what the model was made for.");
+ABSL_FLAG(int32_t, max_num_seqs, 256, "Sequences that are computed together at most.");
+ABSL_FLAG(int32_t, max_num_batched_tokens, 2048,
+          "Tokens computed by one step at most; longer prompts are computed in chunks.");
+ABSL_FLAG(int32_t, max_queue_len, 1024, "Requests that may wait; more are refused with RESOURCE_EXHAUSTED.");
+ABSL_FLAG(int32_t, max_logprobs, 20, "Most log-probabilities per token that a request may ask for.");
+ABSL_FLAG(int32_t, block_size, 16, "Tokens per block of the KV cache.");
+ABSL_FLAG(double, gpu_memory_utilization, 0.9,
+          "Share of the memory left beside the weights that the KV cache may take; of the host's memory where workers "
+          "compute on CPUs.");
+ABSL_FLAG(uint64_t, kv_cache_memory_bytes, 0,
+          "Bytes of KV cache per rank, instead of --gpu_memory_utilization; 0 = by that.");
+ABSL_FLAG(uint32_t, num_device_blocks_override, 0, "At most so many KV blocks, however many fit; 0 = as many as fit.");
+ABSL_FLAG(absl::Duration, shutdown_timeout, absl::Seconds(15),
+          "After SIGTERM or SIGINT: how long running requests may go on before they are ended. A second signal ends at "
+          "once.");
+
+namespace quire {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+
+constexpr char kUsage[] =
+    "Quire's coordinator: serves a model from tensor-parallel workers over gRPC.\n\n"
+    "  coordinator --model=DIR --workers=local:2                      two workers on this machine\n"
+    "  coordinator --model=DIR --workers=10.0.0.2:7001,10.0.0.3:7001  workers that run already (worker "
+    "--listen=...)\n\n"
+    "--flagfile=FILE reads flags from a file. Health (grpc.health.v1): \"\" = alive, \"ready\" = steps make progress.";
+
+// Everything that main builds, in the order of construction: each part uses only those above it.
+struct Process {
+  std::unique_ptr<cluster::GrpcWorkerGroup> group;
+  std::unique_ptr<engine::Engine> engine;
+  std::unique_ptr<frontend::Server> server;
+};
+
+void StartLogging(const char* program) {
+  FLAGS_logtostderr = true;
+  google::InitGoogleLogging(program);
+  // gRPC's own lines in the same format. Its errors are mostly peers that left, which we report in our own words.
+  gpr_set_log_function([](gpr_log_func_args* args) { VLOG(2) << "grpc: " << args->message; });
+}
+
+// The flags of this file with their values, on one line.
+std::string EffectiveFlags() {
+  std::vector<std::string> flags;
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    if (absl::EndsWith(flag->Filename(), "coordinator/main.cc"))
+      flags.push_back(absl::StrCat("--", name, "=", flag->CurrentValue()));
+  }
+  std::sort(flags.begin(), flags.end());
+  return absl::StrJoin(flags, " ");
+}
+
+absl::Status CheckRange(const char* flag, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", value, " must be from ", least, " to ", most));
+}
+
+absl::Status CheckFlags() {
+  if (absl::GetFlag(FLAGS_model).empty()) return absl::InvalidArgumentError("--model=DIR is required; see --help");
+  const struct {
+    const char* name;
+    int64_t value, least, most;
+  } ranges[] = {
+      {"grpc_port", absl::GetFlag(FLAGS_grpc_port), 0, 65535},
+      {"tensor_parallel_size", absl::GetFlag(FLAGS_tensor_parallel_size), 0, cluster::kMaxWorkers},
+      {"worker_threads", absl::GetFlag(FLAGS_worker_threads), 0, 1024},
+      {"max_model_len", absl::GetFlag(FLAGS_max_model_len), 0, 16 << 20},
+      {"max_num_seqs", absl::GetFlag(FLAGS_max_num_seqs), 1, 65536},
+      {"max_num_batched_tokens", absl::GetFlag(FLAGS_max_num_batched_tokens), 1, 1 << 20},
+      {"max_queue_len", absl::GetFlag(FLAGS_max_queue_len), 1, 1 << 20},
+      {"max_logprobs", absl::GetFlag(FLAGS_max_logprobs), 0, 1024},
+      {"block_size", absl::GetFlag(FLAGS_block_size), 1, 1024},
+  };
+  for (const auto& range : ranges) {
+    const absl::Status status = CheckRange(range.name, range.value, range.least, range.most);
+    if (!status.ok()) return status;
+  }
+  if (absl::GetFlag(FLAGS_max_num_batched_tokens) < absl::GetFlag(FLAGS_max_num_seqs)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--max_num_batched_tokens=", absl::GetFlag(FLAGS_max_num_batched_tokens), " must be at least --max_num_seqs=",
+        absl::GetFlag(FLAGS_max_num_seqs), ", so that every running sequence gets its token in a step"));
+  }
+  const double utilization = absl::GetFlag(FLAGS_gpu_memory_utilization);
+  if (!(utilization > 0 && utilization <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--gpu_memory_utilization=", utilization, " must be over 0 and at most 1"));
+  }
+  const struct {
+    const char* name;
+    absl::Duration value;
+  } durations[] = {
+      {"worker_connect_timeout", absl::GetFlag(FLAGS_worker_connect_timeout)},
+      {"worker_load_timeout", absl::GetFlag(FLAGS_worker_load_timeout)},
+      {"collective_timeout", absl::GetFlag(FLAGS_collective_timeout)},
+      {"step_deadline", absl::GetFlag(FLAGS_step_deadline)},
+  };
+  for (const auto& duration : durations) {
+    // A day is beyond every use, and fits the protocol's milliseconds.
+    if (duration.value >= absl::Milliseconds(1) && duration.value <= absl::Hours(24)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--", duration.name, "=", absl::FormatDuration(duration.value), " must be from 1ms to 24h"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDirectory(const char* flag, const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0)
+    return absl::NotFoundError(absl::StrCat("--", flag, "=", path, ": ", strerror(errno)));
+  if (!S_ISDIR(info.st_mode)) return absl::NotFoundError(absl::StrCat("--", flag, "=", path, ": not a directory"));
+  return absl::OkStatus();
+}
+
+// `path` without slashes at its end, and from the root: a worker need not share our working directory.
+std::string AbsolutePath(const std::string& path) {
+  std::unique_ptr<char, decltype(&free)> resolved(realpath(path.c_str(), nullptr), free);
+  return resolved == nullptr ? path : std::string(resolved.get());
+}
+
+std::string ServedModelName() {
+  if (!absl::GetFlag(FLAGS_served_model_name).empty()) return absl::GetFlag(FLAGS_served_model_name);
+  std::string path = absl::GetFlag(FLAGS_model);
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path.substr(path.rfind('/') + 1);
+}
+
+absl::StatusOr<cluster::GrpcWorkerGroupOptions> GroupOptions() {
+  absl::StatusOr<cluster::WorkerAddresses> workers = cluster::ParseWorkerAddresses(absl::GetFlag(FLAGS_workers));
+  if (!workers.ok()) return workers.status();
+  cluster::GrpcWorkerGroupOptions options;
+  options.workers = *std::move(workers);
+  const int num_workers =
+      options.workers.num_local > 0 ? options.workers.num_local : static_cast<int>(options.workers.addresses.size());
+  const int size = absl::GetFlag(FLAGS_tensor_parallel_size);
+  if (size != 0 && size != num_workers) {
+    return absl::UnimplementedError(
+        absl::StrCat("--tensor_parallel_size=", size, " with ", num_workers,
+                     " workers: more than one replica is not served yet; give as many workers as ranks"));
+  }
+  options.local.binary = absl::GetFlag(FLAGS_worker_binary);
+  options.local.num_threads = absl::GetFlag(FLAGS_worker_threads);
+  cluster::FormationOptions& formation = options.formation;
+  formation.collective = absl::GetFlag(FLAGS_collective);
+  formation.connect_timeout = absl::GetFlag(FLAGS_worker_connect_timeout);
+  formation.stall_timeout = absl::GetFlag(FLAGS_worker_load_timeout);
+  formation.collective_timeout = absl::GetFlag(FLAGS_collective_timeout);
+  formation.load.model_dir = AbsolutePath(absl::GetFlag(FLAGS_model));
+  formation.load.dtype = absl::GetFlag(FLAGS_dtype);
+  formation.load.block_size = static_cast<uint32_t>(absl::GetFlag(FLAGS_block_size));
+  formation.load.max_num_seqs = static_cast<uint32_t>(absl::GetFlag(FLAGS_max_num_seqs));
+  formation.load.max_num_batched_tokens = static_cast<uint32_t>(absl::GetFlag(FLAGS_max_num_batched_tokens));
+  formation.load.max_model_len = static_cast<uint32_t>(absl::GetFlag(FLAGS_max_model_len));
+  formation.load.memory_utilization = absl::GetFlag(FLAGS_gpu_memory_utilization);
+  formation.load.kv_cache_memory_bytes = absl::GetFlag(FLAGS_kv_cache_memory_bytes);
+  formation.load.num_device_blocks_override = absl::GetFlag(FLAGS_num_device_blocks_override);
+  return options;
+}
+
+engine::EngineOptions EngineOptions() {
+  engine::EngineOptions options;
+  options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
+  options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
+  options.max_queue_len = absl::GetFlag(FLAGS_max_queue_len);
+  options.max_model_len = absl::GetFlag(FLAGS_max_model_len);
+  options.min_step_deadline = absl::GetFlag(FLAGS_step_deadline);
+  return options;
+}
+
+frontend::ServerOptions ServerOptions() {
+  frontend::ServerOptions options;
+  options.host = absl::GetFlag(FLAGS_host);
+  options.port = absl::GetFlag(FLAGS_grpc_port);
+  options.served_model_name = ServedModelName();
+  options.model_path = absl::GetFlag(FLAGS_model);
+  options.version = kVersion;
+  options.max_logprobs = absl::GetFlag(FLAGS_max_logprobs);
+  options.max_model_len = absl::GetFlag(FLAGS_max_model_len);
+  options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
+  options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
+  return options;
+}
+
+// Checks all flags, then starts all parts. On an error `process` holds what was started.
+absl::Status StartAll(Process* process) {
+  absl::Status status = CheckFlags();
+  if (!status.ok()) return status;
+  absl::StatusOr<cluster::GrpcWorkerGroupOptions> group = GroupOptions();
+  if (!group.ok()) return group.status();
+  // The coordinator itself reads the tokenizer only; the model may be on the workers' hosts alone.
+  const bool own_tokenizer = !absl::GetFlag(FLAGS_tokenizer).empty();
+  const std::string tokenizer_dir = own_tokenizer ? absl::GetFlag(FLAGS_tokenizer) : absl::GetFlag(FLAGS_model);
+  status = CheckDirectory(own_tokenizer ? "tokenizer" : "model", tokenizer_dir);
+  if (status.ok() && group->workers.num_local > 0) status = CheckDirectory("model", absl::GetFlag(FLAGS_model));
+  if (!status.ok()) return status;
+  LOG(INFO) << "quire coordinator " << kVersion << " " << EffectiveFlags();
+
+  process->group = std::make_unique<cluster::GrpcWorkerGroup>(*group);
+  process->engine = std::make_unique<engine::Engine>(EngineOptions(), process->group.get());
+  // The replica forms while the tokenizer loads.
+  absl::StatusOr<std::unique_ptr<const text::Tokenizer>> tokenizer = text::Tokenizer::Load(tokenizer_dir);
+  if (!tokenizer.ok()) return tokenizer.status();
+  const frontend::ServerOptions server_options = ServerOptions();
+  absl::StatusOr<std::unique_ptr<frontend::Server>> server =
+      frontend::Server::Start(server_options, process->engine.get(), *std::move(tokenizer));
+  if (!server.ok()) return server.status();
+  process->server = *std::move(server);
+  const bool loopback = cluster::IsLoopback(absl::StrCat(server_options.host, ":1"));
+  LOG(INFO) << "listening on " << server_options.host << ":" << process->server->port() << " ("
+            << (loopback ? "insecure, loopback" : "insecure: open to whoever reaches this address")
+            << "); the model is loading";
+  return absl::OkStatus();
+}
+
+absl::Status WritePortFile(int port) {
+  const std::string path = absl::GetFlag(FLAGS_port_file);
+  if (path.empty()) return absl::OkStatus();
+  const std::string part = absl::StrCat(path, ".", getpid(), ".part");
+  std::ofstream(part) << port << "\n";
+  if (std::rename(part.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("--port_file=", path, ": ", strerror(errno)));
+}
+
+// Serves until a signal comes (OK) or the engine gives up on its replica.
+absl::Status Serve(Process* process, const sigset_t& signals) {
+  bool announced = false;
+  while (true) {
+    // Close watch until the first request can be served; then only a replica that is lost for good is news.
+    const timespec wait = {0, announced ? 250'000'000 : 5'000'000};
+    const int signal = sigtimedwait(&signals, nullptr, &wait);
+    if (signal > 0) {
+      LOG(INFO) << strsignal(signal) << ": no new requests; running ones may take "
+                << absl::FormatDuration(absl::GetFlag(FLAGS_shutdown_timeout));
+      return absl::OkStatus();
+    }
+    const absl::Status status = process->engine->GetReplica(nullptr, nullptr);
+    if (absl::IsFailedPrecondition(status)) return status;
+    if (announced || !process->engine->Ready()) continue;
+    announced = true;
+    LOG(INFO) << "ready to serve '" << ServedModelName() << "'";
+    const absl::Status written = WritePortFile(process->server->port());
+    if (!written.ok()) return written;
+  }
+}
+
+// A second signal ends the process at once; its workers go with it.
+void WatchForImpatience(const sigset_t& signals) {
+  std::thread([signals] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    LOG(WARNING) << strsignal(signal) << " again: ending at once";
+    _exit(128 + signal);
+  }).detach();
+}
+
+void StopAll(Process* process, absl::Duration grace) {
+  if (process->server != nullptr) process->server->Shutdown(grace);
+  if (process->engine != nullptr) process->engine->Stop(absl::ZeroDuration());
+  if (process->group != nullptr) process->group->Stop();
+  process->server.reset();
+  process->engine.reset();
+  process->group.reset();
+}
+
+int Main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);
+  // Blocked before any thread starts, so that only main takes them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  absl::SetProgramUsageMessage(kUsage);
+  absl::FlagsUsageConfig usage;
+  usage.contains_help_flags = [](absl::string_view file) { return absl::EndsWith(file, "coordinator/main.cc"); };
+  usage.version_string = [] { return absl::StrCat("quire coordinator ", kVersion, "\n"); };
+  absl::SetFlagsUsageConfig(usage);
+  const std::vector<char*> words = absl::ParseCommandLine(argc, argv);
+  StartLogging(argv[0]);
+  if (words.size() > 1) {
+    LOG(ERROR) << "unexpected argument '" << words[1] << "'; flags are written --name=value, see --help";
+    return 1;
+  }
+  Process process;
+  absl::Status status = StartAll(&process);
+  if (status.ok()) status = Serve(&process, signals);
+  const bool asked = status.ok();
+  WatchForImpatience(signals);
+  StopAll(&process, asked ? absl::GetFlag(FLAGS_shutdown_timeout) : absl::ZeroDuration());
+  // Last, where it is found.
+  if (!asked) LOG(ERROR) << "cannot go on: " << status.message();
+  return asked ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace quire
+
+int main(int argc, char** argv) { return quire::Main(argc, argv); }
