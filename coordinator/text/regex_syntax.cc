@@ -19,8 +19,12 @@ constexpr char kSpace[] = R"(\x09-\x0d\x20\x85\xa0\x{2028}\x{2029}\p{Zs})";
 constexpr char kNotSpace[] =
     R"(\x00-\x08\x0e-\x1f\x21-\x84\x86-\x9f\xa1-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e})"
     R"(\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff}\p{L})";
+constexpr char kClassWord[] =
+    R"(\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc})";
+// Outside a class the dialect counts the superscripts and fractions of Latin-1 as word characters too.
 constexpr char kWord[] =
-    R"(\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}\p{L}\p{M}\p{N}\p{Pc})";
+    R"(\xb2\xb3\xb9\xbc-\xbe\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})"
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc})";
 constexpr char kHex[] = R"(0-9a-fA-F)";
 
 bool IsHexDigit(char c) { return absl::ascii_isxdigit(static_cast<unsigned char>(c)); }
@@ -287,10 +291,7 @@ class Translator {
       if (c == '\\') {
         status = ClassEscape();
       } else if (NextIs("[:")) {
-        const size_t end = in_.find(":]", pos_);
-        if (end == absl::string_view::npos) return Broken("an unclosed '[:'");
-        absl::StrAppend(&out_, in_.substr(pos_, end + 2 - pos_));
-        pos_ = end + 2;
+        status = Unsupported("a POSIX class '[:'");  // their members differ between the dialects
       } else if (c == '[') {
         if (Peek(1) == '^') return Unsupported("a negated class inside a class");
         ++pos_;
@@ -319,7 +320,7 @@ class Translator {
         absl::StrAppend(&out_, kNotSpace);
         break;
       case 'w':
-        absl::StrAppend(&out_, kWord);
+        absl::StrAppend(&out_, kClassWord);
         break;
       case 'h':
         absl::StrAppend(&out_, kHex);

@@ -1,12 +1,12 @@
 // Equality with the reference (PyPI `tokenizers`), from the files that tools/goldens/tokenizer wrote.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
