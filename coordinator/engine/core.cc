@@ -39,7 +39,9 @@ constexpr absl::Duration kFirstBackoff = absl::Milliseconds(250);
 
 }  // namespace
 
-Core::Core(const CoreOptions& options) : options_(options) {}
+Core::Core(const CoreOptions& options) : options_(options), epoch_(options.first_epoch - 1) {
+  CHECK_GT(options.first_epoch, 0u);
+}
 Core::~Core() = default;
 
 void Core::Step(std::vector<Event>* events, absl::Time now, Actions* actions) {

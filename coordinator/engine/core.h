@@ -82,6 +82,7 @@ struct CoreOptions {
   absl::Duration min_step_deadline = absl::Seconds(30);
   int max_form_attempts = 5;                          // consecutive failures
   int max_crashes_per_request = 3;                    // replica losses while it ran
+  uint64_t first_epoch = 1;  // above every epoch of an earlier coordinator of the same ranks
 };
 
 struct CoreStats {
@@ -156,7 +157,7 @@ class Core {
   int first_flight_ = 0;
   int num_in_flight_ = 0;
 
-  uint64_t epoch_ = 0;
+  uint64_t epoch_;  // the last one begun; first_epoch - 1 before the first
   uint64_t step_ = 0;
   bool formed_ = false;
   bool failed_ = false;

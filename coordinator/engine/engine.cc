@@ -28,6 +28,9 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
   core.max_queue_len = options.max_queue_len;
   core.min_step_deadline = options.min_step_deadline;
   core.max_form_attempts = options.max_form_attempts;
+  // Ranks refuse epochs that are not newer. Milliseconds grow faster than replicas form, so a coordinator that is started again is newer than its
+  // former self, and one that was forgotten somewhere is fenced.
+  core.first_epoch = static_cast<uint64_t>(absl::ToUnixMillis(absl::Now()));
   return core;
 }
 
