@@ -5,10 +5,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cpu/fast_sampling.h"
 #include "kernels/cpu/host_memory.h"
+#include "kernels/cpu/logit_edits.h"
 #include "kernels/cpu/matmul_kernels.h"
 #include "kernels/cpu/packed_weight.h"
-#include "kernels/cpu/reference_backend.h"
+#include "kernels/cpu/paged_attention.h"
+#include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace quire::kernels::cpu {
@@ -17,6 +20,11 @@ namespace {
 // Multiply-adds under which waking the other threads costs more than it gains.
 constexpr int64_t kSerialMatMul = 1 << 15;
 
+// The same for values touched once or twice.
+constexpr int64_t kSerialElements = 1 << 14;
+
+float* Row(const TensorView& t, int64_t row) { return t.as<float>() + row * t.stride[0]; }
+
 class FastBackend final : public Backend {
  public:
   FastBackend(int num_threads, const Isa& isa)
@@ -24,7 +32,9 @@ class FastBackend final : public Backend {
         pool_(num_threads),
         scratch_(num_threads),
         matmul_(MatMulFor(isa.target)),
-        reference_(CreateReferenceBackend()) {}
+        rows_(RowKernelsFor(isa.target)),
+        attention_(AttendKernelsFor(isa.target), &pool_),
+        samplers_(num_threads, RowSampler(SampleKernelsFor(isa.target))) {}
 
   std::string Name() const override { return name_; }
   DType activation_dtype() const override { return DType::kF32; }
@@ -67,52 +77,107 @@ class FastBackend final : public Backend {
     });
   }
 
+  // Calls body(row) for each row, on all threads when there is enough to do.
+  void ForRows(int64_t num_rows, int64_t width, absl::FunctionRef<void(int64_t row)> body) {
+    pool_.ParallelFor(num_rows, num_rows * width < kSerialElements, [&](Range rows, int) {
+      for (int64_t r = rows.begin; r < rows.end; ++r) body(r);
+    });
+  }
+
   void DoEmbed(const TensorView& table, int64_t first_row, absl::Span<const int32_t> ids,
                const TensorView& out) override {
-    reference_->Embed(table, first_row, ids, out);
+    const int64_t width = table.dim(1);
+    ForRows(out.dim(0), width, [&](int64_t t) {
+      const int64_t row = ids[t] - first_row;
+      if (row < 0 || row >= table.dim(0)) {
+        std::fill_n(Row(out, t), width, 0.0f);
+      } else {
+        rows_.widen(table.as<char>() + row * table.stride[0] * DTypeBytes(table.dtype), table.dtype, width,
+                    Row(out, t));
+      }
+    });
   }
+
   void DoNorm(NormKind kind, const TensorView& x, const TensorView& weight, const TensorView& bias, float eps,
               const TensorView& out) override {
-    reference_->Norm(kind, x, weight, bias, eps, out);
+    ForRows(x.dim(0), x.dim(1), [&](int64_t t) {
+      rows_.norm(kind, Row(x, t), weight.as<float>(), bias.as<float>(), eps, x.dim(1), Row(out, t));
+    });
   }
+
   void DoRope(const TensorView& x, const TensorView& cos_sin, absl::Span<const int32_t> positions) override {
-    reference_->Rope(x, cos_sin, positions);
+    const int64_t half = cos_sin.dim(2);
+    ForRows(x.dim(0), x.dim(1) * x.dim(2), [&](int64_t t) {
+      const float* cosine = Row(cos_sin, positions[t]);
+      rows_.rope(Row(x, t), cosine, cosine + half, x.dim(1), x.dim(2), half);
+    });
   }
+
   void DoStoreKv(const TensorView& k, const TensorView& v, absl::Span<const int64_t> slot_mapping, int64_t layer,
                  const KvCacheView& cache) override {
-    reference_->StoreKv(k, v, slot_mapping, layer, cache);
+    const bool serial = k.num_elements() < kSerialElements;
+    pool_.ParallelFor(cache.layout.num_kv_heads, serial, [&](Range heads, int) {
+      StoreKvHeads(k, v, slot_mapping, layer, cache, heads.begin, heads.end);
+    });
   }
+
   void DoAttend(const TensorView& q, const AttendBatch& batch, const AttentionParams& params, int64_t layer,
                 const KvCacheView& cache, const TensorView& out) override {
-    reference_->Attend(q, batch, params, layer, cache, out);
+    attention_.Attend(q, batch, params, layer, cache, out);
   }
+
   void DoActivate(ActivationKind kind, bool gated, const TensorView& x, const TensorView& out) override {
-    reference_->Activate(kind, gated, x, out);
+    const int64_t width = out.dim(1);
+    ForRows(x.dim(0), x.dim(1), [&](int64_t t) {
+      rows_.activate(kind, Row(x, t), gated ? Row(x, t) + width : nullptr, width, Row(out, t));
+    });
   }
-  void DoAddResidual(const TensorView& x, const TensorView& y) override { reference_->AddResidual(x, y); }
+
+  void DoAddResidual(const TensorView& x, const TensorView& y) override {
+    ForRows(x.dim(0), x.dim(1), [&](int64_t t) { rows_.add(Row(x, t), Row(y, t), x.dim(1)); });
+  }
+
   void DoGatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) override {
-    reference_->GatherRows(x, rows, out);
+    ForRows(out.dim(0), x.dim(1), [&](int64_t i) { std::copy_n(Row(x, rows[i]), x.dim(1), Row(out, i)); });
   }
+
   void DoCopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, const KvCacheView& cache) override {
-    reference_->CopyBlocks(copies, cache);
+    const int64_t bytes = cache.layout.block_bytes();
+    char* base = static_cast<char*>(cache.base);
+    for (const auto& [from, to] : copies) std::memmove(base + to * bytes, base + from * bytes, bytes);
   }
+
   void DoEditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits,
                     absl::Span<SampleResult> results) override {
-    reference_->EditLogits(logits, edits, results);
+    for (size_t i = 0; i < edits.size(); ++i) {
+      ApplyLogitEdits(edits[i], Row(logits, i), results.empty() ? nullptr : &results[i]);
+    }
   }
+
   void DoLogProbs(const TensorView& logits, absl::Span<const SampleRow> rows,
                   absl::Span<SampleResult> results) override {
-    reference_->LogProbs(logits, rows, results);
+    pool_.ParallelFor(logits.dim(0), logits.num_elements() < kSerialElements, [&](Range range, int thread) {
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        samplers_[thread].LogProbs(Row(logits, i), logits.dim(1), rows[i], &results[i]);
+      }
+    });
   }
+
   void DoSample(const TensorView& logits, absl::Span<const SampleRow> rows, absl::Span<SampleResult> results) override {
-    reference_->Sample(logits, rows, results);
+    pool_.ParallelFor(logits.dim(0), logits.num_elements() < kSerialElements, [&](Range range, int thread) {
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        samplers_[thread].Sample(Row(logits, i), logits.dim(1), rows[i], &results[i]);
+      }
+    });
   }
 
   const std::string name_;
   ThreadPool pool_;
   std::vector<std::vector<float>> scratch_;  // per thread
   const MatMulFunction matmul_;
-  const std::unique_ptr<Backend> reference_;
+  const RowKernels rows_;
+  PagedAttention attention_;
+  std::vector<RowSampler> samplers_;  // per thread
 };
 
 }  // namespace

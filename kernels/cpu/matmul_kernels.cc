@@ -14,6 +14,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace quire::kernels::cpu::HWY_NAMESPACE {
+namespace {  // other files of kernels have functions of these names
 
 // Panels of a register tile of `rows` rows: accumulators, one k step of weights and one broadcast must fit the
 // registers (32 where 16 floats are one register, else 16).
@@ -345,6 +346,7 @@ void MatMul(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
   }
 }
 
+}  // namespace
 }  // namespace quire::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

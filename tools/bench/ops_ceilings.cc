@@ -22,6 +22,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace quire::bench::HWY_NAMESPACE {
+namespace {  // other files of kernels have functions of these names
 
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -61,6 +62,7 @@ HWY_NOINLINE uint64_t ReadLoop(const uint64_t* data, int64_t bytes) {
   return hn::GetLane(hn::Xor(a, b));
 }
 
+}  // namespace
 }  // namespace quire::bench::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
