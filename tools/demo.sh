@@ -41,7 +41,7 @@ parse() {
       *) PROMPTS+=("$arg") ;;
     esac
   done
-  ((${#PROMPTS[@]})) || PROMPTS=("Once upon a time" "The little boat" "In the garden there was")
+  ((${#PROMPTS[@]})) || PROMPTS=("Once upon a time" "One sunny morning, Anna" $'Question: Why is the sky blue?\nAnswer:')
 }
 
 set_up() {
@@ -57,8 +57,9 @@ start() {
   local deadline=$((SECONDS + READY_SECONDS))
   rm -f "$RUN_DIR/port"
   STARTED_MS=$(now_ms)
+  # A guest on somebody's machine: the cache takes a little, not the default share of all memory.
   setsid bazel-bin/coordinator/coordinator --model="$MODEL" --workers="local:$WORKERS" --grpc_port=0 --port_file="$RUN_DIR/port" \
-    </dev/null >>"$RUN_DIR/coordinator.log" 2>&1 &
+    --kv_cache_memory_bytes=$((64 << 20)) --shutdown_timeout=2s </dev/null >>"$RUN_DIR/coordinator.log" 2>&1 &
   COORDINATOR=$!
   until [[ -s $RUN_DIR/port ]]; do
     kill -0 "$COORDINATOR" 2>/dev/null || die_with_log "the coordinator ended before it was ready"
@@ -106,6 +107,20 @@ first_token_after_start() {
   echo $(($(<"$RUN_DIR/first_ms") - STARTED_MS))
 }
 
+# Starts three long streams that nobody reads and waits until they run.
+busy_streams() {
+  BUSY=()
+  local i
+  for i in 1 2 3; do
+    generate --max_tokens=400 --ignore_eos --seed="$i" "${PROMPTS[0]}" >"$RUN_DIR/stream$i" &
+    BUSY+=($!)
+  done
+  for ((i = 0; i < 100; i++)); do
+    [[ ! -s $RUN_DIR/stream3 ]] || return 0
+    sleep 0.01
+  done
+}
+
 main() {
   parse "$@"
   RUN_DIR=$(mktemp -d -t quire_demo.XXXXXXXX)
@@ -121,8 +136,12 @@ main() {
   echo "start to first token: $milliseconds ms (first start)"
   for prompt in "${PROMPTS[@]}"; do
     say "> $prompt"
-    generate --stats --max_tokens=60 --temperature=0.7 --seed=7 "$prompt"
+    generate --stats --max_tokens=80 --temperature=0.2 --seed=7 "$prompt"
   done
+  say "> ${PROMPTS[0]} (with three other streams in the same batch: see the blocks in use)"
+  busy_streams
+  generate --stats --max_tokens=80 --temperature=0.2 --seed=7 "${PROMPTS[0]}"
+  wait "${BUSY[@]}" || die_with_log "a stream failed"
 
   if [[ $SERVE ]]; then
     say "Serving on 127.0.0.1:$PORT until Ctrl-C. In another terminal:"
