@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "coordinator/cluster/load_progress.h"
 #include "coordinator/cluster/worker_addresses.h"
@@ -293,8 +294,11 @@ absl::Status Formation::Await(const char* what, absl::Time deadline, const TakeM
     worker::v1::RankMessage* message = news.message.get();
     if (message->has_failed()) {
       const int code = static_cast<int>(message->failed().code());
+      absl::string_view why = message->failed().message();
+      // Workers name their rank in some errors; here its address comes with it.
+      absl::ConsumePrefix(&why, absl::StrCat("rank ", news.rank, ": "));
       return absl::Status(code == 0 ? absl::StatusCode::kInternal : static_cast<absl::StatusCode>(code),
-                          absl::StrCat(Name(news.rank), " could not ", what, ": ", message->failed().message()));
+                          absl::StrCat(Name(news.rank), " could not ", what, ": ", why));
     }
     if (message->has_store_put()) {
       const absl::Status status = Relay(news.rank, message->store_put());

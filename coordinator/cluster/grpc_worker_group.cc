@@ -248,6 +248,7 @@ absl::StatusOr<FormedReplica> GrpcWorkerGroup::Impl::TryForm(uint64_t epoch) {
                       [this, epoch](int rank) { return MakeHandlers(epoch, rank); });
   absl::StatusOr<FormedReplica> formed = formation.Run();
   streams_ = formation.TakeStreams();
+  if (formed.ok() && local_ != nullptr) local_->RemoveSockets();
   if (absl::IsUnavailable(formed.status())) return Blame(-1, formed.status());
   return formed;
 }

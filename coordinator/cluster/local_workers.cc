@@ -192,6 +192,10 @@ void LocalWorkers::Stop(absl::Duration grace) {
   for (const auto& child : children_) {
     if (child->watcher.joinable()) child->watcher.join();
   }
+  RemoveSockets();
+}
+
+void LocalWorkers::RemoveSockets() {
   if (directory_.empty()) return;
   for (const std::string& address : addresses_) unlink(address.substr(sizeof("unix:") - 1).c_str());
   if (rmdir(directory_.c_str()) != 0) PLOG(WARNING) << "cannot remove " << directory_;

@@ -57,6 +57,9 @@ class LocalWorkers {
   // The child that exited first, if one did; waits for that at most `wait`.
   std::optional<Exit> FirstExit(absl::Duration wait);
 
+  // Removes the sockets' directory, for when every rank is connected: nothing is left behind then, however this process ends.
+  void RemoveSockets();
+
   // SIGTERM, then SIGKILL to those that are still there after `grace`; reaps all and removes the directory. Idempotent.
   void Stop(absl::Duration grace);
 

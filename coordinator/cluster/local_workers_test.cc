@@ -72,6 +72,18 @@ TEST(LocalWorkersTest, StartsEachRankWithItsOwnPrivateSocket) {
   EXPECT_NE(stat(directory.c_str(), &info), 0) << directory << " is left";
 }
 
+TEST(LocalWorkersTest, SocketsCanGoEarly) {
+  auto workers =
+      LocalWorkers::Start(Options(Script("waits.sh", "exec sleep 100"), 1), [](const LocalWorkers::Exit&) {});
+  ASSERT_TRUE(workers.ok()) << workers.status();
+  const std::string socket = (*workers)->addresses()[0].substr(5);
+  const std::string directory = socket.substr(0, socket.rfind('/'));
+  std::ofstream(socket) << "x";
+  (*workers)->RemoveSockets();
+  EXPECT_NE(access(directory.c_str(), F_OK), 0);
+  (*workers)->Stop(absl::ZeroDuration());
+}
+
 TEST(LocalWorkersTest, TellsHowAChildEnded) {
   const struct {
     const char* body;

@@ -95,18 +95,16 @@ EncodedStep StepEncoder::Encode(const StepPlan& plan) {
   Assign(plan.finished, step->mutable_finished());
   EncodeTables(plan, step);
   Assign(plan.decode, step->mutable_decode());
-  size_t num_tokens = plan.decode.size();
   for (const PrefillItem& item : plan.prefill) {
     step->add_prefill(item.seq);
     step->add_prefill(item.num_tokens);
     step->add_prefill(item.sample ? 1 : 0);
-    if (item.sample) ++num_tokens;
   }
   const uint64_t digest = proto::PlanDigest(*step);
   step->set_plan_digest(digest);
   auto bytes = std::make_shared<std::string>();
   CHECK(message_->SerializeToString(bytes.get())) << "step " << plan.step << " cannot be serialized";
-  return {{plan.epoch, plan.step, digest, num_tokens}, std::move(bytes)};
+  return {{plan.epoch, plan.step, digest, static_cast<size_t>(plan.num_samples())}, std::move(bytes)};
 }
 
 RankReply DecodeDone(const worker::v1::Done& done) {

@@ -15,7 +15,7 @@ namespace {
 // A decode step in which every 16th sequence gets a block, as it is with blocks of 16 tokens.
 StepPlan DecodePlan(int64_t num_sequences) {
   StepPlan plan;
-  plan.epoch = 1;
+  plan.epoch = 1'900'000'000'000;  // epochs count from the clock, in milliseconds
   plan.step = 1'000'000;
   plan.deadline_ms = 30'000;
   for (uint32_t seq = 0; seq < num_sequences; ++seq) {
