@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 #include <google/protobuf/stubs/logging.h>
+#include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -33,6 +34,8 @@ constexpr absl::Duration kReadyPeriod = absl::Milliseconds(100);
 void SetUpGrpcOnce() {
   static std::once_flag once;
   std::call_once(once, [] {
+    // Never shut down: gRPC's last object to die waits up to 10 s for a poller that a large message may have left behind.
+    grpc_init();
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     // Protobuf logs every string that is not UTF-8: a client could fill the log. The sender gets a status that names

@@ -473,7 +473,7 @@ TEST_F(ServerTest, InfoAndDefaultsComeFromTheReplica) {
   EXPECT_EQ(info.tensor_parallel_size(), 1u);
   EXPECT_EQ(info.max_num_seqs(), 16u);
   EXPECT_EQ(info.block_size(), 16u);
-  EXPECT_EQ(info.epoch(), 1u);
+  EXPECT_GE(info.epoch(), 1u);
   EXPECT_GE(info.steps(), 4u);
   EXPECT_EQ(info.weight_bytes(), 1000u);
   const v1::GetLoadsResponse loads = Loads();
