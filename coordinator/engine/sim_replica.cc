@@ -122,6 +122,7 @@ StepResult SimReplica::Run(const StepPlan& plan) {
       Draw(&Get(fork.child), &result);
     }
   }
+  CHECK_EQ(static_cast<int64_t>(result.tokens.size()), plan.num_samples()) << "a fork without its parent's item";
   RankUsage usage;
   usage.device_blocks_total = static_cast<uint32_t>(slots_.size() / block_size_);
   usage.device_blocks_used = static_cast<uint32_t>(blocks_used());

@@ -40,6 +40,8 @@ struct PrefillItem {
   bool sample = false;  // the last known token is in this chunk: draw the next one
 };
 
+// The child shares the parent's tokens and blocks. The parent has a sampling prefill item in the same plan; results come in the order parent,
+// then its children as listed.
 struct ForkItem {
   uint32_t parent = 0;
   uint32_t child = 0;
@@ -73,6 +75,13 @@ struct StepPlan {
   std::vector<std::pair<int32_t, int32_t>> swap_ins;      // host, device
   std::vector<uint32_t> decode;
   std::vector<PrefillItem> prefill;
+
+  // Tokens drawn by this step: one per decode item and sampling prefill item, and one per fork, whose child draws from its parent's row.
+  int64_t num_samples() const {
+    int64_t n = static_cast<int64_t>(decode.size() + forks.size());
+    for (const PrefillItem& p : prefill) n += p.sample;
+    return n;
+  }
 
   // Empties the lists and keeps their memory.
   void Clear() {

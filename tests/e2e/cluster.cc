@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <glog/logging.h>
 #include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -142,7 +143,10 @@ Cluster::Cluster(std::vector<std::string> flags) {
   CHECK(Await([this] { return Health("ready") == "SERVING"; }, absl::Seconds(60))) << process_->Log();
 }
 
-Cluster::~Cluster() = default;
+Cluster::~Cluster() {
+  // Recovery is so smooth that without this a rank that dies of every request would go unnoticed.
+  if (!expects_losses_) EXPECT_EQ(process_->Log().find("replica down"), std::string::npos) << process_->Log();
+}
 
 Output Cluster::Generate(const quire::v1::GenerateRequest& request, absl::Duration timeout) {
   grpc::ClientContext context;

@@ -63,9 +63,10 @@ class Cluster {
  public:
   // Starts a coordinator with --grpc_port=0 and these flags (default --model=models/demo) and waits until it is ready.
   explicit Cluster(std::vector<std::string> flags);
-  ~Cluster();
+  ~Cluster();  // a test failure if a rank was lost and ExpectLosses was not called
 
   Process& coordinator() { return *process_; }
+  void ExpectLosses() { expects_losses_ = true; }
   int port() const { return port_; }
   quire::v1::Generator::Stub* stub() { return stub_.get(); }
   std::shared_ptr<grpc::Channel> channel() { return channel_; }
@@ -80,6 +81,7 @@ class Cluster {
  private:
   std::unique_ptr<Process> process_;
   int port_ = 0;
+  bool expects_losses_ = false;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<quire::v1::Generator::Stub> stub_;
 };
