@@ -56,9 +56,10 @@ void RowSampler::LogProbs(const float* logits, int64_t vocab, const SampleRow& r
   float max = 0.0f;
   int32_t argmax = 0;
   kernels_.argmax(logits, vocab, &max, &argmax);
-  result->raw_log_normalizer = static_cast<float>(max + std::log(kernels_.sum_exp(logits, vocab, max)));
+  result->raw_log_normalizer =
+      std::isinf(max) ? max : static_cast<float>(max + std::log(kernels_.sum_exp(logits, vocab, max)));
   SelectTop(logits, vocab, std::min<int64_t>(row.num_logprobs, vocab));
-  for (int32_t id : ids_) result->top.emplace_back(id, CleanLogit(logits[id]) - result->raw_log_normalizer);
+  for (int32_t id : ids_) result->top.emplace_back(id, RawLogprob(logits[id], result->raw_log_normalizer));
 }
 
 // The cut after the top_k-th id, or earlier by top-p over those that min-p left of them.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/sampling_math.h"
+
 namespace quire::kernels::cpu {
 namespace {
 
@@ -37,7 +39,7 @@ void SetLogprob(const float* logits, SampleResult* result) {
   const auto it = std::lower_bound(kept.begin(), kept.end(), result->token,
                                    [](const auto& entry, int32_t id) { return entry.first < id; });
   const float raw = it != kept.end() && it->first == result->token ? it->second : logits[result->token];
-  result->logprob = raw - result->raw_log_normalizer;
+  result->logprob = RawLogprob(raw, result->raw_log_normalizer);
 }
 
 }  // namespace quire::kernels::cpu

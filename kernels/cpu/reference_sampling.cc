@@ -42,10 +42,10 @@ void ReferenceLogProbs(const float* logits, int64_t vocab, const SampleRow& row,
   const float max = CleanLogit(logits[ids[0]]);
   double sum = 0.0;
   for (int64_t i = 0; i < vocab; ++i) sum += std::exp(static_cast<double>(CleanLogit(logits[i])) - max);
-  result->raw_log_normalizer = static_cast<float>(max + std::log(sum));
+  result->raw_log_normalizer = std::isinf(max) ? max : static_cast<float>(max + std::log(sum));
   const int64_t num_top = std::min<int64_t>(row.num_logprobs, vocab);
   for (int64_t i = 0; i < num_top; ++i) {
-    result->top.emplace_back(ids[i], CleanLogit(logits[ids[i]]) - result->raw_log_normalizer);
+    result->top.emplace_back(ids[i], RawLogprob(logits[ids[i]], result->raw_log_normalizer));
   }
 }
 

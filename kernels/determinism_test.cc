@@ -1,0 +1,88 @@
+// B2: the bits of a row do not depend on the rows beside it, on the number of threads, nor (with fused multiply-add) on the vectors.
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/conformance.h"
+#include "kernels/op_cases.h"
+
+namespace quire::kernels {
+namespace {
+
+constexpr int64_t kRows = 512;
+constexpr int64_t kCols = 200;
+constexpr int64_t kOut = 70;
+
+// One row's bytes from each operation that works on rows, by operation.
+using RowBits = std::map<std::string, std::vector<std::string>>;
+
+// Runs rows [begin, begin + count) of fixed inputs and appends their bits.
+void Run(Backend* b, int64_t begin, int64_t count, RowBits* bits) {
+  static Guarded* const x = &(new Guarded(DType::kF32, {kRows, kCols}))->Randomize(1);
+  static Guarded* const bias = &(new Guarded(DType::kF32, {1, kOut}))->Randomize(3);
+  const TensorView rows = SliceRows(x->view(), begin, count);
+  const auto keep = [&](const std::string& name, const Guarded& out) {
+    for (int64_t t = 0; t < count; ++t) (*bits)[name].push_back(out.row_bytes(t));
+  };
+  for (DType dtype : kStoredTypes) {
+    Guarded w(dtype, {kOut, kCols});
+    w.Randomize(2);
+    const auto weight = b->Pack({w.view()}, dtype).value();
+    Guarded out(DType::kF32, {count, kOut});
+    b->MatMul(rows, *weight, MakeView(bias->view().data, DType::kF32, {kOut}), out.view());
+    keep(absl::StrCat("matmul ", DTypeName(dtype)), out);
+  }
+  for (NormKind kind : {NormKind::kLayer, NormKind::kRms}) {
+    Guarded out(DType::kF32, {count, kCols});
+    b->Norm(kind, rows, MakeView(x->view().data, DType::kF32, {kCols}), {}, 1e-5f, out.view());
+    keep(absl::StrCat("norm ", static_cast<int>(kind)), out);
+  }
+  for (ActivationKind kind : {ActivationKind::kGeluErf, ActivationKind::kGeluTanh, ActivationKind::kSilu}) {
+    Guarded out(DType::kF32, {count, kCols / 2});
+    b->Activate(kind, true, rows, out.view());
+    keep(absl::StrCat("activation ", static_cast<int>(kind)), out);
+  }
+}
+
+RowBits RunInBatchesOf(Backend* b, int64_t batch) {
+  RowBits bits;
+  for (int64_t begin = 0; begin < kRows; begin += batch) Run(b, begin, std::min(batch, kRows - begin), &bits);
+  return bits;
+}
+
+TEST(Determinism, BatchesAndThreads) {
+  for (const std::string& isa : CpuIsas()) {
+    RowBits expected;
+    for (int num_threads : {1, 2, 3}) {
+      const auto backend = CreateCpuBackend({num_threads, false, isa}).value();
+      if (expected.empty()) expected = RunInBatchesOf(backend.get(), 1);
+      for (int64_t batch : {2, 5, 16, 33, 512}) {
+        const RowBits got = RunInBatchesOf(backend.get(), batch);
+        for (const auto& [name, rows] : expected) {
+          for (int64_t t = 0; t < kRows; ++t) {
+            ASSERT_EQ(got.at(name)[t], rows[t])
+                << isa << " threads " << num_threads << " batch " << batch << " " << name << " row " << t;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Determinism, SameBitsOnEveryFusedTargetAndInTheReference) {
+  const std::vector<std::string> isas = CpuIsas();
+  if (isas.size() < 3) GTEST_SKIP() << "needs two sets with fused multiply-add, this machine has " << isas.size() - 1;
+  const RowBits wide = RunInBatchesOf(CreateCpuBackend({1, false, "avx512"}).value().get(), 64);
+  const RowBits narrow = RunInBatchesOf(CreateCpuBackend({1, false, "avx2"}).value().get(), 64);
+  for (const auto& [name, rows] : wide) EXPECT_TRUE(rows == narrow.at(name)) << name;
+  CpuBackendOptions options;
+  options.reference = true;
+  const RowBits reference = RunInBatchesOf(CreateCpuBackend(options).value().get(), 64);
+  for (const auto& [name, rows] : wide) {
+    if (name.rfind("matmul", 0) != 0) continue;
+    EXPECT_TRUE(rows == reference.at(name)) << name;
+  }
+}
+
+}  // namespace
+}  // namespace quire::kernels
