@@ -23,6 +23,7 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/backend.h"
@@ -71,13 +72,10 @@ void StartLogging(const char* program) {
   FLAGS_minloglevel = absl::GetFlag(FLAGS_min_log_level);
   FLAGS_v = absl::GetFlag(FLAGS_log_verbosity);
   google::InitGoogleLogging(program);
-  // gRPC's own lines in the same format; its errors are often a peer that left, which the session reports in its own words.
+  // gRPC's own lines in the same format, and on request only: its errors are a peer that left or an address in use, which are reported in
+  // our words.
   gpr_set_log_function([](gpr_log_func_args* args) {
-    if (args->severity == GPR_LOG_SEVERITY_ERROR) {
-      google::LogMessage(args->file, args->line, google::GLOG_WARNING).stream() << "grpc: " << args->message;
-    } else {
-      VLOG(2) << "grpc: " << args->message;
-    }
+    VLOG(args->severity == GPR_LOG_SEVERITY_ERROR ? 1 : 2) << "grpc: " << args->message;
   });
 }
 
@@ -192,6 +190,11 @@ int Main(int argc, char** argv) {
   // First thing: Gloo writes to sockets whose other end may be gone, and a rank must outlive its peers.
   signal(SIGPIPE, SIG_IGN);
   absl::SetProgramUsageMessage(kUsage);
+  absl::FlagsUsageConfig usage;
+  usage.contains_help_flags = usage.contains_helpshort_flags = [](absl::string_view file) {
+    return absl::EndsWith(file, "worker/main.cc");
+  };
+  absl::SetFlagsUsageConfig(usage);
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   StartLogging(argv[0]);
   if (rest.size() > 1) {

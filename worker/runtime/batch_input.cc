@@ -112,6 +112,7 @@ absl::Status BatchInput::AddChildren(uint32_t parent, bool sample, SequenceTable
     if (fork.parent != parent) continue;
     if (!sample) return Bad("sequence ", fork.child, " forks from ", parent, " in the middle of its prefill");
     drawing_forks_.push_back(fork);
+    table->ShareTable(fork);
     if (absl::Status s = AddDraw(fork.child); !s.ok()) return s;
   }
   return absl::OkStatus();

@@ -6,8 +6,9 @@
 //   BI2  Every draw has a row of logits of its own: edits of one cannot reach another.
 // The order of draws is the order of the reply: items in batch order (decode, then prefill); after a prefill item that samples, the children
 // forked from its sequence in this very step, in the order of `forks`. Such a child appears in no item of the step; it draws from its
-// parent's logits (same tokens, same row) with its own choice index, and after the step stands where its parent stands. A child forked
-// from any other sequence shares what the parent had before the step and draws only when an item of its own says so.
+// parent's logits (same tokens, same row) with its own choice index, and after the step stands where its parent stands, with its parent's
+// table: blocks that came to the parent in this step are shared too, though forks are applied before block_appends. A child forked from any
+// other sequence shares what the parent had before the step and draws only when an item of its own says so.
 #ifndef QUIRE_WORKER_RUNTIME_BATCH_INPUT_H_
 #define QUIRE_WORKER_RUNTIME_BATCH_INPUT_H_
 

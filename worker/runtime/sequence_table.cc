@@ -181,6 +181,14 @@ absl::Status SequenceTable::CheckMoves(const v1::Step& step) const {
   return absl::OkStatus();
 }
 
+void SequenceTable::ShareTable(const Fork& fork) {
+  const std::vector<int32_t>& blocks = Find(fork.parent)->block_ids;
+  std::vector<int32_t>& child = Find(fork.child)->block_ids;
+  for (const int32_t block : blocks) Hold(block);
+  for (const int32_t block : child) Release(block);
+  child = blocks;
+}
+
 void SequenceTable::AppendOutput(Sequence* sequence, int32_t token) {
   CHECK(token >= 0 && token < limits_.vocab_size) << token << " of " << limits_.vocab_size;
   sequence->token_ids.push_back(token);

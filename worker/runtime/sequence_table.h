@@ -65,6 +65,9 @@ class SequenceTable final {
   // The live sequence of that id; null if there is none. Valid until the next Apply.
   Sequence* Find(uint32_t seq) { return seq < sequences_.size() && sequences_[seq].live ? &sequences_[seq] : nullptr; }
 
+  // Makes the child's table the parent's as it stands now, appended and replaced blocks of this step included. Requires: both live.
+  void ShareTable(const Fork& fork);
+
   // Appends a token that was drawn.
   void AppendOutput(Sequence* sequence, int32_t token);
 

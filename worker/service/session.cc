@@ -76,6 +76,7 @@ void Session::Abort(absl::Status status) {
     if (comm_ != nullptr) comm_->Abort();
   }
   store_.Close();
+  VLOG(1) << "session ends: " << status;
   outbox_->Close(std::move(status));
 }
 
@@ -108,10 +109,15 @@ void Session::Run(std::shared_ptr<Session> before) {
     }
   }
   Free();
+  LOG(INFO) << "epoch " << join_.epoch() << " is over";
   ended_.Notify();
 }
 
 void Session::Fail(const absl::Status& error) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (aborted_) return;  // the error is what the abort made of the work in progress
+  }
   const absl::Status status(error.code(), absl::StrCat("rank ", join_.rank(), ": ", error.message()));
   LOG(ERROR) << "epoch " << join_.epoch() << " ends: " << status;
   if (runner_ != nullptr) return Abort(status);
@@ -155,13 +161,17 @@ absl::Status Session::Handle(const Queued& queued) {
 
 absl::Status Session::HandleLoad(const v1::Load& load) {
   const absl::Time start = absl::Now();
-  if (load.block_size() < 1 || load.block_size() > 1024 || load.max_num_seqs() < 1 ||
-      load.max_num_seqs() > SequenceTable::kMaxSequences || load.max_num_batched_tokens() < 1 ||
-      load.max_num_batched_tokens() > kMaxBatchedTokens) {
-    return absl::InvalidArgumentError(absl::StrCat("block_size ", load.block_size(),
-                                                   " must be 1 to 1024, max_num_seqs ", load.max_num_seqs(), " 1 to ",
-                                                   SequenceTable::kMaxSequences, ", max_num_batched_tokens ",
-                                                   load.max_num_batched_tokens(), " 1 to ", kMaxBatchedTokens));
+  if (load.block_size() < 16 || load.block_size() > 512 || load.block_size() % 16 != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("block_size ", load.block_size(), " must be a multiple of 16, at most 512"));
+  }
+  if (load.max_num_seqs() < 1 || load.max_num_seqs() > SequenceTable::kMaxSequences) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_num_seqs ", load.max_num_seqs(), " must be 1 to ", SequenceTable::kMaxSequences));
+  }
+  if (load.max_num_batched_tokens() < 1 || load.max_num_batched_tokens() > kMaxBatchedTokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_num_batched_tokens ", load.max_num_batched_tokens(), " must be 1 to ", kMaxBatchedTokens));
   }
   load_ = load;
   if (absl::Status s = FormGroup(load); !s.ok()) return s;
@@ -244,6 +254,7 @@ void Session::ReportProgress(int64_t bytes_loaded, int64_t bytes_total) {
 }
 
 absl::StatusOr<int64_t> Session::CountRanksOfHost(const v1::Load& load) {
+  if (join_.world_size() == 1) return 1;
   // All ranks have loaded when this returns, so that all measure the same free memory.
   const PresenceOptions presence = {absl::StrCat(load.collective_name(), "/loaded"), static_cast<int>(join_.rank()),
                                     static_cast<int>(join_.world_size()), kLoadTogether};

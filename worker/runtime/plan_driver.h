@@ -1,0 +1,89 @@
+// A coordinator in miniature for tests: plans steps for some requests, in any mixture of chunks, preemptions and forks, and collects what each
+// sequence drew. Test code.
+#ifndef QUIRE_WORKER_RUNTIME_PLAN_DRIVER_H_
+#define QUIRE_WORKER_RUNTIME_PLAN_DRIVER_H_
+
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "proto/worker.pb.h"
+#include "worker/runtime/model_runner.h"
+
+namespace quire::worker {
+
+struct TestRequest {
+  std::vector<int32_t> prompt;
+  v1::NewSequence sampling;  // only its sampling fields are read
+  int num_choices = 1;       // drawn from one prefill by forks
+  int max_tokens = 8;        // of each choice
+};
+
+struct TestOutput {
+  std::vector<int32_t> tokens;
+  std::vector<float> logprobs;  // of the drawn tokens; the top ones follow each
+  bool operator==(const TestOutput& o) const { return tokens == o.tokens && logprobs == o.logprobs; }
+};
+
+struct TestSchedule {
+  uint32_t seed = 1;
+  int max_chunk = 1 << 20;    // tokens of one prefill item
+  double preempt_chance = 0;  // per step
+  int max_running = 64;
+};
+
+// Default sampling fields: greedy, no log-probs.
+v1::NewSequence GreedySampling();
+
+class PlanDriver final {
+ public:
+  PlanDriver(ModelRunner* runner, const TableLimits& limits, uint32_t seed);
+
+  // Runs all requests together and returns each one's choices. CHECK-fails where the runner errs or miscounts blocks.
+  std::vector<std::vector<TestOutput>> Run(const std::vector<TestRequest>& requests, const TestSchedule& schedule);
+
+  int preemptions() const { return preemptions_; }
+
+ private:
+  struct Live {
+    int request = 0;
+    int choice = 0;
+    uint32_t seq = 0;
+    bool running = false;
+    int computed = 0;
+    std::vector<int32_t> tokens;
+    std::vector<int32_t> blocks;
+    int prompt_len = 0;
+    bool forks_pending = false;  // the other choices fork at the end of this prefill
+  };
+
+  void Preempt(Live* s);
+  void Release(Live* s);
+  void Finish(Live* s);
+  void Admit(Live* s);
+  void AddItem(size_t index, int max_chunk);
+  void EnsureBlocks(Live* s, int tokens);
+  void TakeOwnLastBlock(Live* s);
+  void Execute();
+  void Draw(Live* s, const v1::Done& done, int* token, int* logprob);
+  int32_t TakeBlock();
+  uint32_t TakeSeq();
+  bool IsDone(const Live& s) const;
+
+  ModelRunner* const runner_;
+  const TableLimits limits_;
+  std::mt19937 random_;
+  std::vector<int32_t> free_blocks_;
+  std::vector<int> holders_;
+  std::vector<uint32_t> free_seqs_;
+  const std::vector<TestRequest>* requests_ = nullptr;
+  std::vector<Live> live_;
+  std::vector<std::vector<TestOutput>> outputs_;
+  v1::Step step_;
+  std::vector<size_t> drawing_;  // indexes of live_ in reply order
+  int preemptions_ = 0;
+};
+
+}  // namespace quire::worker
+
+#endif  // QUIRE_WORKER_RUNTIME_PLAN_DRIVER_H_
