@@ -33,10 +33,11 @@ absl::StatusOr<std::unique_ptr<const json>> ReadJsonFile(const std::string& path
 
   bool too_deep = false;
   const auto watch_depth = [&too_deep](int depth, json::parse_event_t event, json&) {
-    if (depth > kJsonDepthMax) too_deep = true;
+    const bool opens = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
+    if (opens && depth >= kJsonDepthMax) too_deep = true;
     return !too_deep;  // what lies deeper is skipped without being stored
   };
-  // No exceptions cross our functions: the parser reports through its error value and its own exception alike.
+  // The parser throws; no exception may leave our functions.
   try {
     auto value = std::make_unique<const json>(json::parse(text, watch_depth));
     if (too_deep) {

@@ -1,0 +1,319 @@
+// Loading: what is read from the side files, what is refused and how, and that no broken file brings the process down.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/text/json_node.h"
+#include "coordinator/text/tokenizer.h"
+
+namespace quire::text {
+namespace {
+
+using nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// A byte-fallback tokenizer small enough to read: "a b" is <s> ▁ a ▁b.
+json SmallTokenizer() {
+  json data = json::parse(R"({
+    "version": "1.0",
+    "added_tokens": [
+      {"id": 0, "content": "<unk>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+      {"id": 1, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+      {"id": 2, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+    "normalizer": {"type": "Sequence", "normalizers": [
+      {"type": "Prepend", "prepend": "▁"},
+      {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+    "pre_tokenizer": null,
+    "post_processor": {"type": "TemplateProcessing",
+      "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+      "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
+    "decoder": {"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+      {"type": "ByteFallback"}, {"type": "Fuse"},
+      {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+    "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true,
+      "vocab": {"<unk>": 0, "<s>": 1, "</s>": 2, "▁": 3, "a": 4, "b": 5, "▁b": 6, "<0xC3>": 7, "<0xA9>": 8},
+      "merges": [["▁", "b"]]}})");
+  return data;
+}
+
+class TokenizerLoadTest : public testing::Test {
+ protected:
+  TokenizerLoadTest() : dir_(absl::StrCat(testing::TempDir(), "/tokenizer_load")) {
+    std::filesystem::remove_all(dir_);
+    std::filesystem::create_directories(dir_);
+  }
+  void Write(const std::string& name, const std::string& text) {
+    std::ofstream(absl::StrCat(dir_, "/", name), std::ios::binary) << text;
+  }
+  absl::StatusOr<std::unique_ptr<const Tokenizer>> Load(const json& data) {
+    Write("tokenizer.json", data.dump());
+    return Tokenizer::Load(dir_);
+  }
+  std::vector<int32_t> Encode(const Tokenizer& tokenizer, const std::string& text) {
+    std::vector<int32_t> ids;
+    const absl::Status status = tokenizer.Encode(text, /*add_special_tokens=*/true, &ids);
+    EXPECT_TRUE(status.ok()) << status;
+    return ids;
+  }
+  void ExpectRefused(const json& data, absl::StatusCode code, const std::string& what) {
+    const absl::Status status = Load(data).status();
+    EXPECT_EQ(status.code(), code) << status << " for " << what;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat(dir_, "/tokenizer.json: ")));
+    EXPECT_THAT(std::string(status.message()), HasSubstr(what));
+  }
+
+  const std::string dir_;
+};
+
+TEST_F(TokenizerLoadTest, TheSmallTokenizerWorks) {
+  auto tokenizer = Load(SmallTokenizer());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_THAT(Encode(**tokenizer, "a b"), ElementsAre(1, 3, 4, 6));
+  EXPECT_THAT(Encode(**tokenizer, "é"), ElementsAre(1, 3, 7, 8));
+  EXPECT_EQ((*tokenizer)->vocab_size(), 9);
+  EXPECT_EQ((*tokenizer)->bos_id(), absl::nullopt);
+  EXPECT_TRUE((*tokenizer)->IsSpecial(2));
+  EXPECT_FALSE((*tokenizer)->IsSpecial(4));
+  EXPECT_FALSE((*tokenizer)->IsSpecial(-1));
+  EXPECT_EQ((*tokenizer)->TokenToId("</s>"), absl::optional<int32_t>(2));
+  EXPECT_EQ((*tokenizer)->TokenToId("c"), absl::nullopt);
+  EXPECT_EQ((*tokenizer)->TokenText(6), "▁b");
+  EXPECT_EQ((*tokenizer)->TokenBytes(6), " b");
+  EXPECT_EQ((*tokenizer)->TokenBytes(7), "\xC3");
+  EXPECT_EQ((*tokenizer)->TokenBytes(99), "");
+}
+
+TEST_F(TokenizerLoadTest, InvalidUtf8IsRefusedByNameAndOffset) {
+  auto tokenizer = Load(SmallTokenizer());
+  ASSERT_TRUE(tokenizer.ok());
+  std::vector<int32_t> ids;
+  const absl::Status status = (*tokenizer)->Encode("ab\xC3(", true, &ids);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("invalid UTF-8 at byte 2 of 4"));
+  EXPECT_TRUE(ids.empty());
+}
+
+TEST_F(TokenizerLoadTest, SideFilesAddTokensAndFlags) {
+  Write("tokenizer_config.json", R"({
+    "tokenizer_class": "LlamaTokenizerFast", "add_bos_token": false, "add_eos_token": true,
+    "bos_token": {"content": "<s>", "special": true}, "eos_token": "</s>", "pad_token": null,
+    "additional_special_tokens": ["a"],
+    "added_tokens_decoder": {"9": {"content": "<new>", "special": false, "normalized": false, "lstrip": true}}})");
+  auto tokenizer = Load(SmallTokenizer());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->bos_id(), absl::optional<int32_t>(1));
+  EXPECT_EQ((*tokenizer)->eos_id(), absl::optional<int32_t>(2));
+  EXPECT_EQ((*tokenizer)->vocab_size(), 10);
+  EXPECT_TRUE((*tokenizer)->IsSpecial(4));
+  EXPECT_THAT(Encode(**tokenizer, "b  <new>"), ElementsAre(6, 9, 2));
+}
+
+TEST_F(TokenizerLoadTest, SpecialTokensMapFillsWhatTheConfigLeavesOpen) {
+  Write("special_tokens_map.json", R"({"eos_token": {"content": "</s>"}})");
+  auto tokenizer = Load(SmallTokenizer());
+  ASSERT_TRUE(tokenizer.ok());
+  EXPECT_EQ((*tokenizer)->eos_id(), absl::optional<int32_t>(2));
+}
+
+TEST_F(TokenizerLoadTest, BrokenSideFilesAreNamed) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"{", "not valid JSON"},
+      {"[]", "expected an object, found array"},
+      {R"({"bos_token": 7})", "bos_token: expected a string, found number"},
+      {R"({"add_bos_token": "yes"})", "add_bos_token: expected true or false, found string"},
+      {R"({"added_tokens_decoder": {"x": {"content": "y"}}})", "added_tokens_decoder.x: the key is not a token id"},
+      {R"({"added_tokens_decoder": {"9": {}}})", "added_tokens_decoder.9.content: expected a string, found nothing"},
+  };
+  for (const auto& [text, what] : cases) {
+    Write("tokenizer_config.json", text);
+    const absl::Status status = Load(SmallTokenizer()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("tokenizer_config.json: "));
+    EXPECT_THAT(std::string(status.message()), HasSubstr(what));
+  }
+  Write("tokenizer_config.json",
+        R"({"tokenizer_class": "LlamaTokenizer", "add_bos_token": true, "bos_token": "<no>"})");
+  ExpectRefused(SmallTokenizer(), absl::StatusCode::kInvalidArgument, "bos_token '<no>'");
+}
+
+TEST_F(TokenizerLoadTest, AMissingFileIsNotFound) {
+  const absl::Status status = Tokenizer::Load(absl::StrCat(dir_, "/nowhere")).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("/nowhere/tokenizer.json"));
+}
+
+TEST_F(TokenizerLoadTest, BrokenAndUnsupportedFilesNameTheKey) {
+  struct Case {
+    const char* pointer;  // where
+    const char* value;    // what is put there
+    absl::StatusCode code;
+    const char* what;
+  };
+  constexpr auto kBroken = absl::StatusCode::kInvalidArgument;
+  constexpr auto kUnsupported = absl::StatusCode::kUnimplemented;
+  const Case cases[] = {
+      {"/version", R"("2.0")", kUnsupported, "version: "},
+      {"/model", "null", kBroken, "model.vocab: expected an object"},
+      {"/model", "[]", kBroken, "model: expected an object, found array"},
+      {"/model/type", R"("Unigram")", kUnsupported, "model.type: model of type 'Unigram' is not supported"},
+      {"/model/dropout", "0.1", kUnsupported, "model.dropout"},
+      {"/model/end_of_word_suffix", R"("</w>")", kUnsupported, "model.end_of_word_suffix"},
+      {"/model/fuse_unk", "1", kBroken, "model.fuse_unk: expected true or false, found number"},
+      {"/model/vocab/a", "-1", kBroken, "model.vocab: token 'a' has id -1"},
+      {"/model/vocab/a", "5", kBroken, "both have id 5"},
+      {"/model/vocab/a", "4294967300", kBroken, "token 'a' has id 4294967300"},
+      {"/model/vocab/a", "18446744073709551615", kBroken, "token 'a' has id 18446744073709551615"},
+      {"/model/vocab/a", "4.5", kBroken, "token 'a' has id 4.5"},
+      {"/model/vocab/a", R"("4")", kBroken, "expected an integer"},
+      {"/model/merges", "{}", kBroken, "model.merges: expected an array"},
+      {"/model/merges/0", R"(["a", "b"])", kBroken, "merges[0] needs the token 'ab'"},
+      {"/model/merges/0", R"("z b")", kBroken, "merges[0] needs the token 'z'"},
+      {"/model/merges/0", R"("a b c")", kBroken, "model.merges[0]: expected two tokens"},
+      {"/model/merges/0", "[1, 2]", kBroken, "model.merges[0]: expected two tokens"},
+      {"/normalizer", R"({"type": "Lowercase"})", kUnsupported, "normalizer of type 'Lowercase' is not supported"},
+      {"/normalizer", R"({})", kBroken, "normalizer.type: expected a string"},
+      {"/normalizer/normalizers/1/pattern", R"({"String": ""})", kBroken, "normalizers[1].pattern: an empty pattern"},
+      {"/pre_tokenizer", R"({"type": "BertPreTokenizer"})", kUnsupported, "'BertPreTokenizer' is not supported"},
+      {"/pre_tokenizer", R"({"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": false})",
+       kBroken, "pre_tokenizer.pattern.Regex: regex: "},
+      {"/pre_tokenizer", R"({"type": "Split", "pattern": {"Regex": "[[a-z]&&[^b]]"}, "behavior": "Isolated"})",
+       kUnsupported, "set intersection"},
+      {"/pre_tokenizer", R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Sideways"})", kBroken,
+       "unknown behavior 'Sideways'"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "__"})", kBroken, "expected a single character"},
+      {"/decoder/decoders/1", R"({"type": "WordPiece"})", kUnsupported, "decoder of type 'WordPiece' is not supported"},
+      {"/decoder/decoders/1", "null", kBroken, "decoder.decoders[1]: expected an object, found null"},
+      {"/decoder/decoders/3/start", "-1", kBroken, "-1 is outside 0 to"},
+      {"/post_processor", R"({"type": "BertProcessing"})", kUnsupported, "'BertProcessing' is not supported"},
+      {"/post_processor/special_tokens/<s>/ids", "[999]", kBroken, "token id 999 of 9"},
+      {"/post_processor/single", "[]", kUnsupported, "the text exactly once"},
+      {"/added_tokens/0/id", "-3", kBroken, "added_tokens[0].id: -3 is outside"},
+      {"/added_tokens/0/content", R"("<other>")", kBroken, "token '<other>' has id 0, which belongs to '<unk>'"},
+      {"/added_tokens/0", "5", kBroken, "added_tokens[0]: expected an object, found number"},
+  };
+  for (const Case& c : cases) {
+    json data = SmallTokenizer();
+    data[json::json_pointer(c.pointer)] = json::parse(c.value);
+    ExpectRefused(data, c.code, c.what);
+  }
+}
+
+TEST_F(TokenizerLoadTest, JsonIsBounded) {
+  Write("tokenizer.json", std::string(1'000'000, '['));
+  EXPECT_EQ(Tokenizer::Load(dir_).status().code(), absl::StatusCode::kInvalidArgument);
+  const std::string deep = std::string(kJsonDepthMax + 1, '[') + std::string(kJsonDepthMax + 1, ']');
+  Write("tokenizer.json", deep);
+  EXPECT_THAT(std::string(Tokenizer::Load(dir_).status().message()), HasSubstr("nested deeper than 64 levels"));
+  const std::string allowed = std::string(kJsonDepthMax, '[') + std::string(kJsonDepthMax, ']');
+  Write("tokenizer.json", allowed);
+  EXPECT_THAT(std::string(Tokenizer::Load(dir_).status().message()), HasSubstr("expected an object, found array"));
+  Write("tokenizer.json", "\xFF{}");
+  EXPECT_THAT(std::string(Tokenizer::Load(dir_).status().message()), HasSubstr("not valid JSON"));
+  Write("tokenizer.json", "");
+  EXPECT_FALSE(Tokenizer::Load(dir_).ok());
+  Write("big.json", std::string(1000, ' '));
+  EXPECT_THAT(std::string(ReadJsonFile(dir_ + "/big.json", 999).status().message()), HasSubstr("1000 bytes, over"));
+  EXPECT_FALSE(ReadJsonFile(dir_, 999).ok());
+}
+
+TEST_F(TokenizerLoadTest, ATokenOutsideTheVocabularyIsAnErrorOnlyWhereATextNeedsIt) {
+  json data = SmallTokenizer();
+  data["model"]["unk_token"] = "<nowhere>";
+  data["model"]["byte_fallback"] = false;
+  auto tokenizer = Load(data);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_THAT(Encode(**tokenizer, "a"), ElementsAre(1, 3, 4));
+  std::vector<int32_t> ids;
+  EXPECT_EQ((*tokenizer)->Encode("z", true, &ids).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// Replaces a random value somewhere in the document by something else, often of another type.
+void MutateValue(json* value, std::mt19937* rng) {
+  while (!value->empty() && value->is_structured() && (*rng)() % 8 != 0) {
+    value = &*std::next(value->begin(), static_cast<ptrdiff_t>((*rng)() % value->size()));
+  }
+  const json replacements[] = {nullptr,
+                               -1,
+                               0,
+                               7,
+                               1 << 30,
+                               1e300,
+                               "",
+                               "\xE2\x96\x81",
+                               "(",
+                               "Sequence",
+                               "ByteLevel",
+                               true,
+                               json::array(),
+                               json::object(),
+                               json::array({"a", "b"}),
+                               0xFFFFFFFFFFFFFFFFull};
+  *value = replacements[(*rng)() % std::size(replacements)];
+}
+
+// Loads, and uses what was loaded.
+void LoadAndUse(const std::string& dir, int* loaded) {
+  absl::StatusOr<std::unique_ptr<const Tokenizer>> tokenizer = Tokenizer::Load(dir);
+  if (!tokenizer.ok()) {
+    EXPECT_FALSE(tokenizer.status().message().empty());
+    return;
+  }
+  ++*loaded;
+  std::vector<int32_t> ids = {-1, 0, 5, 1 << 30};
+  const absl::Status encoded = (*tokenizer)->Encode("<s>a  b é ▁\n12 don't<unk>", true, &ids);
+  (*tokenizer)->Decode(ids, encoded.ok());
+}
+
+TEST_F(TokenizerLoadTest, NoMutatedValueBringsTheProcessDown) {
+  json level = json::parse(std::ifstream("coordinator/text/testdata/byte_level/tokenizer.json"));
+  level["model"]["merges"].erase(level["model"]["merges"].begin() + 20, level["model"]["merges"].end());
+  std::mt19937 rng(3);
+  int loaded = 0;
+  for (int round = 0; round < 2000; ++round) {
+    json data = round % 4 == 0 ? level : SmallTokenizer();
+    for (int i = 0; i <= static_cast<int>(rng() % 3); ++i) MutateValue(&data, &rng);
+    Write("tokenizer.json", data.dump(-1, ' ', false, json::error_handler_t::replace));
+    LoadAndUse(dir_, &loaded);
+  }
+  EXPECT_GT(loaded, 100);
+}
+
+TEST_F(TokenizerLoadTest, NoMutatedByteBringsTheProcessDown) {
+  std::mt19937 rng(4);
+  int loaded = 0;
+  const std::string good = SmallTokenizer().dump();
+  for (int round = 0; round < 3000; ++round) {
+    std::string text = good;
+    for (int i = 0; i <= static_cast<int>(rng() % 3); ++i) {
+      const size_t at = rng() % text.size();
+      switch (rng() % 4) {
+        case 0:
+          text[at] = static_cast<char>(rng());
+          break;
+        case 1:
+          text.erase(at, rng() % 20);
+          break;
+        case 2:
+          text.insert(at, text.substr(rng() % text.size(), rng() % 30));
+          break;
+        default:
+          text[at] = "0123456789{}[]\",:-e\\"[rng() % 20];
+      }
+    }
+    Write("tokenizer.json", text);
+    LoadAndUse(dir_, &loaded);
+  }
+  EXPECT_GT(loaded, 100);
+}
+
+}  // namespace
+}  // namespace quire::text
