@@ -33,7 +33,7 @@ std::vector<BadCase> BadCases() {
   return {
       {"empty prompt", bad, "text", {"empty"}, [](GenerateRequest* r) { r->set_text(""); }},
       {"no input", bad, "", {}, [](GenerateRequest* r) { r->clear_input(); }},
-      {"empty ids", bad, "tokenized.input_ids", {"empty"}, [](GenerateRequest* r) { r->mutable_tokenized(); }},
+      {"empty ids", bad, "tokenized.input_ids", {"at least 1"}, [](GenerateRequest* r) { r->mutable_tokenized(); }},
       {"id out of range", bad, "tokenized.input_ids", {"4000000000"},
        [](GenerateRequest* r) { r->mutable_tokenized()->add_input_ids(4000000000u); }},
       {"prompt too long", bad, "", {"100000"},
@@ -68,7 +68,7 @@ std::vector<BadCase> BadCases() {
       {"logit_bias of an unknown id", bad, "sampling_params.logit_bias", {}, [p](GenerateRequest* r) { (*p(r)->mutable_logit_bias())[-3] = 1; }},
       {"logit_bias 200", bad, "sampling_params.logit_bias", {"100", "200"}, [p](GenerateRequest* r) { (*p(r)->mutable_logit_bias())[3] = 200; }},
       {"request_id with a space", bad, "request_id", {}, [](GenerateRequest* r) { r->set_request_id("a b"); }},
-      {"priority under fcfs", bad, "priority", {"fcfs"}, [](GenerateRequest* r) { r->set_priority(3); }},
+      {"priority under fcfs", bad, "priority", {"first come", "3"}, [](GenerateRequest* r) { r->set_priority(3); }},
       {"unknown model", grpc::StatusCode::NOT_FOUND, "model", {"nobody"}, [](GenerateRequest* r) { r->set_model("nobody"); }},
       {"json_schema", grpc::StatusCode::UNIMPLEMENTED, "sampling_params.json_schema", {"json_schema"}, [p](GenerateRequest* r) { p(r)->set_json_schema("{}"); }},
       {"prompt_logprobs", grpc::StatusCode::UNIMPLEMENTED, "sampling_params.prompt_logprobs", {}, [p](GenerateRequest* r) { p(r)->set_prompt_logprobs(1); }},
