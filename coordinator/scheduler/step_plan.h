@@ -40,7 +40,7 @@ struct PrefillItem {
   bool sample = false;  // the last known token is in this chunk: draw the next one
 };
 
-// The child shares the parent's tokens and blocks. The parent has a sampling prefill item in the same plan; results come in the order parent,
+// The child shares the parent's tokens and its blocks as they are after this step's appends. The parent has
 // then its children as listed.
 struct ForkItem {
   uint32_t parent = 0;
