@@ -90,6 +90,13 @@ class DeployTest(unittest.TestCase):
             self.assertTrue(known, f"no flags found in {program}/")
             self.assertLessEqual(set(flag_values(container)), known, program)
 
+    def test_flags_in_the_readme_exist(self):
+        section = read("README.md").split("## Flags")[1].split("\n## ")[0]
+        for program, table in re.findall(r"\| (coordinator|worker) \| meaning \|\n((?:\|.*\n)+)", section):
+            named = set(re.findall(r"`--(\w+)", table))
+            self.assertTrue(named)
+            self.assertLessEqual(named, defined_flags(PROGRAMS[program]), program)
+
     def test_flag_files_are_in_the_config_map(self):
         generated = yaml.safe_load(read("deploy/base/kustomization.yaml"))["configMapGenerator"]
         files = {f for g in generated for f in g["files"]}
