@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -231,6 +232,64 @@ TEST(LoadModelTest, TiedModelsIgnoreAHeadOfTheirOwn) {
   options.model_dir = "tests/goldens/llama_tied";
   auto plain = ModelFixture::Load(options);
   EXPECT_EQ((*redundant)->Step({{0, {1, 2, 3}}}), (*plain)->Step({{0, {1, 2, 3}}}));
+}
+
+// Multiplies columns [begin, end) of a stored F32 matrix or vector.
+void ScaleColumns(Files* files, const std::string& name, int64_t begin, int64_t end, float factor) {
+  const json& tensor = files->header.at(name);
+  const int64_t columns = tensor.at("shape").back();
+  const int64_t first = tensor.at("data_offsets")[0], last = tensor.at("data_offsets")[1];
+  for (int64_t at = first; at < last; at += 4) {
+    const int64_t column = (at - first) / 4 % columns;
+    if (column < begin || column >= end) continue;
+    float value;
+    std::memcpy(&value, &files->data[at], 4);
+    value *= factor;
+    std::memcpy(&files->data[at], &value, 4);
+  }
+}
+
+// Attention scales that a config asks for equal the same factor on the queries.
+TEST(LoadModelTest, AttentionScalesOfTheConfigAreApplied) {
+  Files plain("gpt2"), by_layer("gpt2"), unscaled("gpt2");
+  by_layer.config["scale_attn_by_inverse_layer_idx"] = true;
+  unscaled.config["scale_attn_weights"] = false;
+  for (int layer = 0; layer < 3; ++layer) {
+    for (const char* part : {"weight", "bias"}) {
+      const std::string name = absl::StrCat("transformer.h.", layer, ".attn.c_attn.", part);
+      ScaleColumns(&by_layer, name, 0, 32, layer + 1);
+      ScaleColumns(&unscaled, name, 0, 32, 1 / std::sqrt(8.0f));
+    }
+  }
+  FixtureOptions options;
+  options.model_dir = WriteDir("scale_plain", plain);
+  const LogitRows expected = (*ModelFixture::Load(options))->Step({{0, {1, 2, 3, 4, 5}}});
+  for (const Files* files : {&by_layer, &unscaled}) {
+    options.model_dir = WriteDir("scale_changed", *files);
+    const LogitRows rows = (*ModelFixture::Load(options))->Step({{0, {1, 2, 3, 4, 5}}});
+    for (size_t i = 0; i < rows.size(); ++i) {
+      for (size_t j = 0; j < rows[i].size(); ++j) EXPECT_NEAR(rows[i][j], expected[i][j], 2e-5);
+    }
+  }
+}
+
+// A head of its own that holds the embedding's numbers is the tied head, bit for bit, on any degree.
+TEST(LoadModelTest, AnUntiedHeadIsUsed) {
+  Files files("gpt2");
+  files.config["tie_word_embeddings"] = false;
+  const json& offsets = files.header.at("transformer.wte.weight").at("data_offsets");
+  const int64_t begin = offsets[0], end = offsets[1], at = files.data.size();
+  files.Add("lm_head.weight", {103, 32});
+  std::memcpy(&files.data[at], files.data.data() + begin, end - begin);
+  const std::string dir = WriteDir("untied_head", files);
+  for (const int world_size : {1, 4}) {
+    FixtureOptions options;
+    options.world_size = world_size;
+    options.model_dir = dir;
+    const LogitRows untied = (*ModelFixture::Load(options))->Step({{0, {1, 2, 3}}});
+    options.model_dir = "tests/goldens/gpt2";
+    EXPECT_EQ(untied, (*ModelFixture::Load(options))->Step({{0, {1, 2, 3}}}));
+  }
 }
 
 // The format allows data at any byte; old writers made use of it.
