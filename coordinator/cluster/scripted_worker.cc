@@ -23,6 +23,70 @@ worker::v1::RankMessage CorrectDone(const worker::v1::Step& step, uint32_t rank)
   return message;
 }
 
+namespace {
+
+using Uint32List = google::protobuf::RepeatedField<uint32_t>;
+
+std::vector<std::pair<int32_t, int32_t>> Pairs(const Uint32List& list) {
+  std::vector<std::pair<int32_t, int32_t>> pairs;
+  for (int i = 0; i + 1 < list.size(); i += 2) pairs.emplace_back(list[i], list[i + 1]);
+  return pairs;
+}
+
+NewSequence SequenceOf(const worker::v1::NewSequence& from) {
+  NewSequence to;
+  to.seq = from.seq();
+  to.token_ids.assign(from.token_ids().begin(), from.token_ids().end());
+  to.prompt_len = from.prompt_len();
+  to.num_computed = from.num_computed();
+  to.block_ids.assign(from.block_ids().begin(), from.block_ids().end());
+  RankSampling& sampling = to.sampling;
+  sampling.seed = from.seed();
+  sampling.choice = from.choice();
+  sampling.temperature = from.temperature();
+  sampling.top_p = from.top_p();
+  sampling.top_k = from.top_k();
+  sampling.min_p = from.min_p();
+  sampling.repetition_penalty = from.repetition_penalty();
+  sampling.frequency_penalty = from.frequency_penalty();
+  sampling.presence_penalty = from.presence_penalty();
+  sampling.min_tokens = from.min_tokens();
+  sampling.num_logprobs = from.num_logprobs();
+  sampling.banned_until_min.assign(from.banned_until_min().begin(), from.banned_until_min().end());
+  for (int i = 0; i < from.logit_bias().ids_size(); ++i) {
+    sampling.logit_bias.emplace_back(from.logit_bias().ids(i), from.logit_bias().values(i));
+  }
+  return to;
+}
+
+}  // namespace
+
+StepPlan PlanOf(const worker::v1::Step& step) {
+  StepPlan plan;
+  plan.epoch = step.epoch();
+  plan.step = step.step();
+  plan.deadline_ms = step.deadline_ms();
+  plan.finished.assign(step.finished().begin(), step.finished().end());
+  for (const worker::v1::NewSequence& sequence : step.new_sequences())
+    plan.new_sequences.push_back(SequenceOf(sequence));
+  for (int i = 0; i + 2 < step.forks_size(); i += 3)
+    plan.forks.push_back({step.forks(i), step.forks(i + 1), step.forks(i + 2)});
+  for (const auto& [seq, block] : Pairs(step.block_appends()))
+    plan.block_appends.push_back({static_cast<uint32_t>(seq), block});
+  for (int i = 0; i + 2 < step.block_replaces_size(); i += 3) {
+    plan.block_replaces.push_back(
+        {step.block_replaces(i), step.block_replaces(i + 1), static_cast<int32_t>(step.block_replaces(i + 2))});
+  }
+  plan.swap_outs = Pairs(step.swap_outs());
+  plan.block_copies = Pairs(step.block_copies());
+  plan.swap_ins = Pairs(step.swap_ins());
+  plan.decode.assign(step.decode().begin(), step.decode().end());
+  for (int i = 0; i + 2 < step.prefill_size(); i += 3) {
+    plan.prefill.push_back({step.prefill(i), step.prefill(i + 1), step.prefill(i + 2) != 0});
+  }
+  return plan;
+}
+
 ScriptedWorker::Script ScriptedWorker::DefaultScript() {
   Script script;
   script.loaded.set_device_blocks(1000);

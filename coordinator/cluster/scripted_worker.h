@@ -15,6 +15,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "coordinator/scheduler/step_plan.h"
 #include "proto/protocol.h"
 #include "proto/worker.grpc.pb.h"
 
@@ -22,6 +23,9 @@ namespace quire::cluster {
 
 // The answer to a step as a correct rank gives it: token i of step s is 100 s + i, one per decode item.
 worker::v1::RankMessage CorrectDone(const worker::v1::Step& step, uint32_t rank);
+
+// The plan that a step carries: what StepEncoder::Encode was given.
+StepPlan PlanOf(const worker::v1::Step& step);
 
 class ScriptedWorker final : public worker::v1::Worker::Service {
  public:

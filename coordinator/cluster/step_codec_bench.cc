@@ -101,5 +101,3 @@ BENCHMARK(BM_DecodeDone)->Apply(Sizes);
 
 }  // namespace
 }  // namespace quire::cluster
-
-BENCHMARK_MAIN();
