@@ -207,6 +207,7 @@ void Core::Commit(Sequence* sequence, int32_t token, TokenLogprobs* logprobs) {
   emit.delta.tokens.emplace_back();
   emit.delta.tokens.back().token = token;
   if (logprobs != nullptr) emit.delta.tokens.back().logprobs = std::move(*logprobs);
+  scheduler_->Publish(sequence);
   const request::Verdict verdict = sequence->stop->Append(token, &emit.delta.text);
   if (!verdict.finished) return;
   emit.delta.finished = true;
@@ -335,6 +336,9 @@ CoreStats Core::stats() const {
   stats.num_preemptions = scheduler_->num_preemptions();
   stats.blocks_total = scheduler_->kv().pool().num_total();
   stats.blocks_used = scheduler_->kv().pool().num_used();
+  stats.blocks_cached = scheduler_->kv().index().size();
+  stats.cache_queried_tokens = scheduler_->cache_queried_tokens();
+  stats.cache_hit_tokens = scheduler_->cache_hit_tokens();
   for (Group* group : scheduler_->running()) {
     group->ForEachLive([&](const Sequence& s) { stats.tokens_used += s.num_computed; });
   }

@@ -22,7 +22,7 @@ void SimCoverage::Add(const SimCoverage& o) {
   refused += o.refused, preemptions += o.preemptions, forks += o.forks, copies += o.copies;
   replicas_lost += o.replicas_lost, lost_while_running += o.lost_while_running, replica_failures += o.replica_failures;
   stale_results += o.stale_results, stop_strings += o.stop_strings, chunked_prefills += o.chunked_prefills;
-  two_in_flight += o.two_in_flight;
+  two_in_flight += o.two_in_flight, cache_hits += o.cache_hits;
 }
 
 namespace {
@@ -126,6 +126,7 @@ CoreOptions Simulation::MakeOptions() {
   options.scheduler.max_num_batched_tokens = options.scheduler.max_num_seqs + Uniform(0, 30);
   options.max_queue_len = Uniform(5, 40);
   options.max_form_attempts = 1000;
+  options.scheduler.kv = {Chance(0.8), "simulated secret"};
   return options;
 }
 
@@ -133,7 +134,13 @@ request::Request Simulation::MakeRequest() {
   request::Request r;
   r.request_id = Chance(0.02) && !clients_.empty() ? clients_.rbegin()->second.request.request_id : absl::StrCat("r", next_id_);
   const int64_t prompt = Uniform(1, 40);
-  for (int64_t i = 0; i < prompt; ++i) r.prompt_ids.push_back(static_cast<int32_t>(Uniform(1, vocab_ - 1)));
+  // Most prompts begin like others, so that prefixes are shared.
+  const int64_t shared = Chance(0.7) ? Uniform(0, prompt) : 0;
+  const int32_t family = static_cast<int32_t>(Uniform(0, 1));
+  for (int64_t i = 0; i < prompt; ++i) {
+    r.prompt_ids.push_back(i < shared ? static_cast<int32_t>(1 + (i + family) % (vocab_ - 1)) : static_cast<int32_t>(Uniform(1, vocab_ - 1)));
+  }
+  if (Chance(0.2)) r.tenant = "other";
   r.params.max_tokens = static_cast<uint32_t>(Uniform(1, 40));
   r.params.n = Chance(0.25) ? static_cast<uint32_t>(Uniform(2, 5)) : 1;
   r.params.seed = rng_();
@@ -263,6 +270,7 @@ void Simulation::CheckAtEnd() {
   CHECK(replica_ != nullptr && replica_->num_sequences() == 0) << "the ranks still hold " << replica_->num_sequences();
   coverage_.preemptions = stats.num_preemptions;
   coverage_.stale_results = stats.stale_results;
+  coverage_.cache_hits = stats.cache_hit_tokens;
 }
 
 SimCoverage Simulation::Run() {

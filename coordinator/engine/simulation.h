@@ -25,6 +25,7 @@ struct SimCoverage {
   int64_t stop_strings = 0;
   int64_t chunked_prefills = 0;
   int64_t two_in_flight = 0;
+  int64_t cache_hits = 0;  // tokens
 
   void Add(const SimCoverage& other);
 };

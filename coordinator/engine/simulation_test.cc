@@ -48,6 +48,7 @@ TEST(Simulation, TenThousandSchedules) {
   EXPECT_GT(total.stop_strings, 500);
   EXPECT_GT(total.chunked_prefills, 1000);
   EXPECT_GT(total.two_in_flight, 10000);
+  EXPECT_GT(total.cache_hits, 10000);
 }
 
 TEST(Simulation, OneSeed) {

@@ -14,6 +14,62 @@ bool KvManager::WritesSharedBlock(const Sequence& sequence) const {
   return sequence.num_computed % block_size_ != 0 && pool_.refs(sequence.blocks.back()) > 1;
 }
 
+int32_t KvManager::TakeBlock() {
+  const int32_t block = pool_.Take();
+  index_.Erase(block);
+  return block;
+}
+
+absl::Span<const int32_t> KvManager::BlockTokens(const Sequence& s, int64_t i) {
+  const std::vector<int32_t>& prompt = s.group->request.prompt_ids;
+  const int64_t begin = i * block_size_, end = begin + block_size_, prompt_len = s.group->prompt_len();
+  if (end <= prompt_len) return absl::MakeConstSpan(prompt).subspan(begin, block_size_);
+  if (begin >= prompt_len) return absl::MakeConstSpan(s.output).subspan(begin - prompt_len, block_size_);
+  tokens_.assign(prompt.begin() + begin, prompt.end());
+  tokens_.insert(tokens_.end(), s.output.begin(), s.output.begin() + (end - prompt_len));
+  return tokens_;
+}
+
+void KvManager::ExtendKeys(Sequence* s, int64_t blocks) {
+  while (static_cast<int64_t>(s->keys.size()) < blocks) {
+    const BlockKey parent = s->keys.empty() ? index_.Root(s->group->request.tenant) : s->keys.back();
+    s->keys.push_back(index_.Next(parent, BlockTokens(*s, static_cast<int64_t>(s->keys.size()))));
+  }
+}
+
+KvManager::PrefixMatch KvManager::Match(Sequence* s) {
+  CHECK(s->blocks.empty() && s->in_flight == 0) << s->group->request.request_id;
+  PrefixMatch match;
+  if (!options_.enable_prefix_caching) return match;
+  const int64_t most = (s->num_known() - 1) / block_size_;
+  ExtendKeys(s, most);
+  for (int64_t i = 0; i < most; ++i) {
+    const int32_t block = index_.Find(s->keys[i], BlockTokens(*s, i));
+    if (block < 0) break;
+    match.blocks.push_back(block);
+    match.num_free += pool_.refs(block) == 0;
+  }
+  return match;
+}
+
+void KvManager::Adopt(const PrefixMatch& match, Sequence* s) {
+  for (int32_t block : match.blocks) pool_.Ref(block);
+  s->blocks = match.blocks;
+  s->num_computed = static_cast<int64_t>(match.blocks.size()) * block_size_;
+  s->num_published = static_cast<int64_t>(match.blocks.size());
+}
+
+void KvManager::Publish(Sequence* s) {
+  if (!options_.enable_prefix_caching) return;
+  const int64_t committed = s->group->prompt_len() + static_cast<int64_t>(s->output.size());
+  const int64_t full = std::min(s->num_computed, committed) / block_size_;
+  if (full <= s->num_published) return;
+  ExtendKeys(s, full);
+  for (; s->num_published < full; ++s->num_published) {
+    index_.Insert(s->keys[s->num_published], BlockTokens(*s, s->num_published), s->blocks[s->num_published]);
+  }
+}
+
 int64_t KvManager::BlocksForOneMore(const std::vector<Sequence*>& sequences) const {
   int64_t needed = 0;
   for (size_t i = 0; i < sequences.size(); ++i) {
@@ -44,8 +100,8 @@ void KvManager::Grow(Sequence* sequence, int64_t num_tokens, StepPlan* plan, New
   CHECK_GT(num_tokens, 0);
   if (WritesSharedBlock(*sequence)) {
     const int32_t shared = sequence->blocks.back();
-    const int32_t own = pool_.Take();
-    pool_.Unref(shared);
+    const int32_t own = TakeBlock();
+    pool_.Unref(shared, index_.Contains(shared));
     sequence->blocks.back() = own;
     plan->block_copies.emplace_back(shared, own);
     plan->block_replaces.push_back(
@@ -53,7 +109,7 @@ void KvManager::Grow(Sequence* sequence, int64_t num_tokens, StepPlan* plan, New
   }
   const int64_t blocks = BlocksFor(sequence->num_computed + num_tokens);
   while (static_cast<int64_t>(sequence->blocks.size()) < blocks) {
-    const int32_t block = pool_.Take();
+    const int32_t block = TakeBlock();
     sequence->blocks.push_back(block);
     if (fresh != nullptr) {
       fresh->block_ids.push_back(block);
@@ -68,13 +124,19 @@ void KvManager::Fork(const Sequence& parent, Sequence* child) {
   CHECK(child->blocks.empty()) << "the child of a fork holds " << child->blocks.size() << " blocks";
   child->blocks = parent.blocks;
   child->num_computed = parent.num_computed;
+  child->keys = parent.keys;
+  child->num_published = parent.num_published;
   for (int32_t block : child->blocks) pool_.Ref(block);
 }
 
 void KvManager::Release(Sequence* sequence) {
-  for (int32_t block : sequence->blocks) pool_.Unref(block);
+  // The tail goes first: a prefix without its tail is worth more than a tail without its prefix.
+  for (size_t i = sequence->blocks.size(); i-- > 0;) {
+    pool_.Unref(sequence->blocks[i], index_.Contains(sequence->blocks[i]));
+  }
   sequence->blocks.clear();
   sequence->num_computed = 0;
+  sequence->num_published = 0;
 }
 
 }  // namespace quire::kv

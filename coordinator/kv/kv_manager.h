@@ -1,29 +1,55 @@
-// Gives sequences their blocks. The only code that changes a block table: grow, fork, release; writing into a shared block copies it
-// first. Engine thread only.
+// Gives sequences their blocks. The only code that changes a block table: adopt cached blocks, grow, fork, release; writing into a shared
+// block copies it first. Engine thread only.
 //
 // Invariants (with block_pool.h):
 //   K1  A block that a planned token writes has one reference.
 //   K2  A table covers exactly the sequence's num_computed tokens.
-//   K3  Nothing is half done: the caller asks BlocksToGrow first, and Grow with enough free blocks cannot fail.
+//   K3  Nothing is half done: the caller asks first, and Grow with enough free blocks cannot fail.
+//   K4  Only full blocks of committed tokens are in the prefix index. Their content may still be on its way: steps run in order, so whatever a later
+//       plan reads has been written by then.
 #ifndef QUIRE_COORDINATOR_KV_KV_MANAGER_H_
 #define QUIRE_COORDINATOR_KV_KV_MANAGER_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "coordinator/kv/block_pool.h"
+#include "coordinator/kv/prefix_index.h"
 #include "coordinator/request/sequence_group.h"
 #include "coordinator/scheduler/step_plan.h"
 
 namespace quire::kv {
 
+struct KvOptions {
+  bool enable_prefix_caching = true;
+  std::string secret;  // random, of this process; keys the prefix cache
+};
+
 class KvManager {
  public:
-  KvManager(int64_t num_blocks, int64_t block_size) : pool_(num_blocks), block_size_(block_size) {}
+  KvManager(const KvOptions& options, int64_t num_blocks, int64_t block_size)
+      : options_(options), pool_(num_blocks), index_(num_blocks, block_size, options.secret), block_size_(block_size) {}
 
   const BlockPool& pool() const { return pool_; }
+  const PrefixIndex& index() const { return index_; }
   int64_t block_size() const { return block_size_; }
   int64_t BlocksFor(int64_t num_tokens) const { return (num_tokens + block_size_ - 1) / block_size_; }
+
+  // Cached blocks that the sequence could start with. At least one token stays to be computed, for its logits.
+  // Requires: the sequence holds nothing and nothing of it is in flight.
+  struct PrefixMatch {
+    std::vector<int32_t> blocks;
+    int64_t num_free = 0;  // of them, to be revived from the free list
+  };
+  PrefixMatch Match(request::Sequence* sequence);
+
+  // Takes the blocks of Match; they count as computed. Requires: nothing happened in between.
+  void Adopt(const PrefixMatch& match, request::Sequence* sequence);
+
+  // Makes full blocks of committed tokens known to later requests.
+  void Publish(request::Sequence* sequence);
 
   // Free blocks that one more token for every listed sequence takes, copies of shared blocks included. Exact.
   int64_t BlocksForOneMore(const std::vector<request::Sequence*>& sequences) const;
@@ -44,8 +70,16 @@ class KvManager {
 
  private:
   bool WritesSharedBlock(const request::Sequence& sequence) const;
+  int32_t TakeBlock();
+  // Extends the sequence's chain keys to its first `blocks` blocks of committed tokens.
+  void ExtendKeys(request::Sequence* sequence, int64_t blocks);
+  // The committed tokens of block i; valid until the next call.
+  absl::Span<const int32_t> BlockTokens(const request::Sequence& sequence, int64_t i);
 
+  KvOptions options_;
   BlockPool pool_;
+  PrefixIndex index_;
+  std::vector<int32_t> tokens_;  // of BlockTokens
   int64_t block_size_;
 };
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <memory>
 #include <random>
 
 namespace quire::kv {
@@ -13,7 +14,7 @@ using request::Sequence;
 using request::SequenceGroup;
 
 struct World {
-  World(int64_t blocks, int64_t block_size, int n) : kv(blocks, block_size) {
+  World(int64_t blocks, int64_t block_size, int n) : kv({true, "0123456789abcdef"}, blocks, block_size) {
     group.sequences.resize(n);
     for (int i = 0; i < n; ++i) group.sequences[i].group = &group, group.sequences[i].seq = i;
   }
@@ -79,11 +80,102 @@ TEST(KvManager, TokensThatFitCountsTheOpenBlock) {
 
 TEST(KvManagerDeathTest, BrokenReferencesAreBugs) {
   BlockPool pool(2);
-  EXPECT_DEATH(pool.Unref(0), "block 0 is free");
+  EXPECT_DEATH(pool.Unref(0, false), "block 0 is free");
   EXPECT_DEATH(pool.Ref(7), "block 7 of 2");
   pool.Take();
   pool.Take();
   EXPECT_DEATH(pool.Take(), "no free block of 2");
+}
+
+TEST(BlockPool, ContentIsEvictedLastAndInTheOrderItWasLetGo) {
+  BlockPool pool(4);
+  for (int i = 0; i < 4; ++i) pool.Take();
+  pool.Unref(2, true);
+  pool.Unref(0, true);
+  pool.Unref(3, false);
+  pool.Ref(2);  // revived
+  pool.Unref(2, true);
+  EXPECT_EQ(pool.num_free(), 3);
+  EXPECT_EQ(pool.Take(), 3);
+  EXPECT_EQ(pool.Take(), 0);
+  EXPECT_EQ(pool.Take(), 2);
+  pool.Unref(1, true);
+  pool.Forget(1);
+  EXPECT_EQ(pool.Take(), 1);
+}
+
+class PrefixTest : public ::testing::Test {
+ protected:
+  // A group whose prompt is `ids`.
+  std::unique_ptr<World> Make(std::vector<int32_t> ids, std::string tenant = "") {
+    auto w = std::make_unique<World>(1, 4, 1);
+    w->group.request.prompt_ids = std::move(ids);
+    w->group.request.tenant = std::move(tenant);
+    return w;
+  }
+  KvManager kv_{{true, "0123456789abcdef"}, 20, 4};
+  StepPlan plan_;
+};
+
+TEST_F(PrefixTest, ALaterPromptAdoptsFullBlocksAndComputesTheRest) {
+  auto a = Make({1, 2, 3, 4, 5, 6, 7, 8, 9});
+  kv_.Grow(&(*a)[0], 9, &plan_, nullptr);
+  kv_.Publish(&(*a)[0]);
+  EXPECT_EQ(kv_.index().size(), 2);
+  auto b = Make({1, 2, 3, 4, 5, 6, 7, 8});
+  KvManager::PrefixMatch match = kv_.Match(&(*b)[0]);
+  EXPECT_EQ(match.blocks.size(), 1u) << "the last token has to be computed for its logits";
+  EXPECT_EQ(match.num_free, 0);
+  auto c = Make({1, 2, 3, 4, 5, 6, 7, 8, 10, 11});
+  match = kv_.Match(&(*c)[0]);
+  kv_.Adopt(match, &(*c)[0]);
+  EXPECT_EQ((*c)[0].num_computed, 8);
+  EXPECT_EQ(kv_.pool().num_used(), 3);
+  EXPECT_TRUE(kv_.Match(&(*Make({1, 2, 3, 5, 5, 6, 7, 8}))[0]).blocks.empty());
+}
+
+TEST_F(PrefixTest, TenantsDoNotSeeEachOther) {
+  auto a = Make({1, 2, 3, 4, 5}, "red");
+  kv_.Grow(&(*a)[0], 5, &plan_, nullptr);
+  kv_.Publish(&(*a)[0]);
+  EXPECT_EQ(kv_.Match(&(*Make({1, 2, 3, 4, 5}, "red"))[0]).blocks.size(), 1u);
+  EXPECT_TRUE(kv_.Match(&(*Make({1, 2, 3, 4, 5}, "blue"))[0]).blocks.empty());
+}
+
+TEST_F(PrefixTest, ContentSurvivesReleaseUntilItIsEvictedTailFirst) {
+  auto a = Make({1, 2, 3, 4, 5, 6, 7, 8, 9});
+  kv_.Grow(&(*a)[0], 9, &plan_, nullptr);
+  kv_.Publish(&(*a)[0]);
+  kv_.Release(&(*a)[0]);
+  EXPECT_EQ(kv_.pool().num_used(), 0);
+  EXPECT_EQ(kv_.Match(&(*a)[0]).blocks.size(), 2u);
+  EXPECT_EQ(kv_.Match(&(*a)[0]).num_free, 2);
+  auto big = Make(std::vector<int32_t>(19 * 4, 7));
+  kv_.Grow(&(*big)[0], 19 * 4, &plan_, nullptr);
+  EXPECT_EQ(kv_.Match(&(*a)[0]).blocks.size(), 1u) << "the tail went first";
+}
+
+TEST_F(PrefixTest, OutputIsSharedOnceItIsCommitted) {
+  auto a = Make({1, 2, 3});
+  Sequence& s = (*a)[0];
+  kv_.Grow(&s, 3, &plan_, nullptr);
+  s.in_flight = 2;
+  kv_.Grow(&s, 1, &plan_, nullptr);
+  kv_.Publish(&s);
+  EXPECT_EQ(kv_.index().size(), 0) << "the fourth token is computed and not yet known";
+  s.output = {4};
+  s.in_flight = 1;
+  kv_.Publish(&s);
+  EXPECT_EQ(kv_.Match(&(*Make({1, 2, 3, 4, 5}))[0]).blocks.size(), 1u);
+}
+
+TEST_F(PrefixTest, OffMeansOff) {
+  KvManager off({false, ""}, 20, 4);
+  auto a = Make({1, 2, 3, 4, 5});
+  off.Grow(&(*a)[0], 5, &plan_, nullptr);
+  off.Publish(&(*a)[0]);
+  EXPECT_EQ(off.index().size(), 0);
+  EXPECT_TRUE(off.Match(&(*Make({1, 2, 3, 4, 5}))[0]).blocks.empty());
 }
 
 // BlocksForOneMore is exact, and references equal owners, over random histories of siblings.

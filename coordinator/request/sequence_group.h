@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "coordinator/request/block_key.h"
 #include "coordinator/request/request.h"
 #include "coordinator/request/stop_checker.h"
 
@@ -31,6 +32,8 @@ struct Sequence {
   int64_t num_computed = 0;      // tokens
   std::vector<int32_t> output;   // committed ids
   std::vector<int32_t> blocks;   // block table
+  std::vector<BlockKey> keys;    // chain keys of the first full blocks of committed tokens; never change
+  int64_t num_published = 0;     // blocks of `blocks` that the prefix index was told of
   std::unique_ptr<StopChecker> stop;
 
   int64_t num_known() const;  // prompt, committed, and sampled but not yet seen here
@@ -47,6 +50,7 @@ struct SequenceGroup {
   bool ended = false;               // OnEnd is out; kept only while samples are in flight
   uint64_t planned_step = 0;        // last step that has an item of this group
   int32_t num_preemptions = 0;
+  int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache at first admission
   int32_t num_crashes = 0;  // replica losses while running
   absl::Time arrival;
   absl::Time first_scheduled = absl::InfiniteFuture();

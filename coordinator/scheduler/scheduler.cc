@@ -58,7 +58,7 @@ bool DecodeReady(const Sequence& s) {
 Scheduler::Scheduler(const SchedulerOptions& options, const ReplicaInfo& replica)
     : options_(options),
       eos_token_ids_(replica.eos_token_ids),
-      kv_(replica.device_blocks, replica.block_size) {
+      kv_(options.kv, replica.device_blocks, replica.block_size) {
   CHECK_GE(options_.max_num_batched_tokens, options_.max_num_seqs) << "every running sequence must fit into one step";
   for (int64_t i = options_.max_num_seqs - 1; i >= 0; --i) free_seqs_.push_back(static_cast<uint32_t>(i));
 }
@@ -110,7 +110,7 @@ void Scheduler::Reset(const ReplicaInfo& replica) {
   finished_.clear();  // the new ranks know nothing
   CHECK_EQ(kv_.pool().num_used(), 0) << "blocks leaked";
   CHECK_EQ(num_seqs_, 0);
-  kv_ = kv::KvManager(replica.device_blocks, replica.block_size);
+  kv_ = kv::KvManager(options_.kv, replica.device_blocks, replica.block_size);
   eos_token_ids_ = replica.eos_token_ids;
 }
 
@@ -172,21 +172,34 @@ void Scheduler::PlanPrefills() {
   }
 }
 
+NewSequence* Scheduler::Enter(Sequence* s) {
+  s->seq = static_cast<int32_t>(TakeSeq());
+  plan_->new_sequences.push_back(MakeNewSequence(*s, eos_token_ids_));
+  NewSequence* fresh = &plan_->new_sequences.back();
+  fresh->block_ids = s->blocks;
+  fresh->num_computed = static_cast<uint32_t>(s->num_computed);
+  cache_queried_tokens_ += s->num_known();
+  cache_hit_tokens_ += s->num_computed;
+  if (s->group->num_preemptions == 0 && s->group->num_crashes == 0) s->group->cached_tokens = s->num_computed;
+  return fresh;
+}
+
 bool Scheduler::PlanPrefill(Sequence* s, size_t index) {
+  if (s->seq < 0) kv_.Adopt(kv_.Match(s), s);
   int64_t tokens = std::min(budget_, s->num_remaining());
   while (kv_.TokensThatFit(*s, kv_.pool().num_free()) < tokens) {
     if (PreemptAfter(index)) continue;
     tokens = kv_.TokensThatFit(*s, kv_.pool().num_free());
     break;
   }
-  if (tokens == 0) return false;
-  NewSequence* fresh = nullptr;
-  if (s->seq < 0) {
-    s->seq = static_cast<int32_t>(TakeSeq());
-    plan_->new_sequences.push_back(MakeNewSequence(*s, eos_token_ids_));
-    fresh = &plan_->new_sequences.back();
+  if (tokens == 0) {
+    if (s->seq < 0) kv_.Release(s);
+    return false;
   }
+  NewSequence* fresh = s->seq < 0 ? Enter(s) : nullptr;
   kv_.Grow(s, tokens, plan_, fresh);
+  // Already in this step others may read what it writes: in every layer all keys are stored before anyone attends.
+  kv_.Publish(s);
   const bool sample = s->num_remaining() == 0 && s->wants_sample();
   plan_->prefill.push_back({static_cast<uint32_t>(s->seq), static_cast<uint32_t>(tokens), sample});
   budget_ -= tokens;
@@ -213,12 +226,15 @@ void Scheduler::PlanFork(Sequence* leader) {
   }
 }
 
-bool Scheduler::CanAdmit(SequenceGroup& group) const {
+bool Scheduler::CanAdmit(SequenceGroup& group) {
   if (num_seqs_ + group.num_unfinished() > options_.max_num_seqs) return false;
   // What was sampled before a preemption must be known before the group can be computed again.
   if (group.num_in_flight() > 0) return false;
   int64_t blocks = 0;
-  group.ForEachLive([&](Sequence& s) { blocks += kv_.BlocksFor(s.num_known()); });
+  group.ForEachLive([&](Sequence& s) {
+    const kv::KvManager::PrefixMatch match = kv_.Match(&s);
+    blocks += kv_.BlocksFor(s.num_known()) - static_cast<int64_t>(match.blocks.size()) + match.num_free;
+  });
   // A reserve for the running groups, so that admission does not cause preemption at once.
   const int64_t reserve = running_.empty() ? 0 : 1 + kv_.pool().num_total() / 100;
   return blocks + reserve <= kv_.pool().num_free();

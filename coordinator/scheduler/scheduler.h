@@ -24,6 +24,7 @@ namespace quire::scheduler {
 struct SchedulerOptions {
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 2048;
+  kv::KvOptions kv;
 };
 
 class Scheduler {
@@ -43,6 +44,9 @@ class Scheduler {
   // Undoes a plan that computes nothing and is not sent: what has ended goes with a later one.
   void TakeBackFinished(StepPlan* plan) { finished_.swap(plan->finished); }
 
+  // A token was committed: blocks that are full now may be shared.
+  void Publish(request::Sequence* sequence) { kv_.Publish(sequence); }
+
   // A sequence has ended: its blocks are free at once, the ranks learn it with the next plan.
   void FinishSequence(request::Sequence* sequence);
 
@@ -56,6 +60,9 @@ class Scheduler {
   const std::vector<request::SequenceGroup*>& running() const { return running_; }
   const std::map<uint64_t, request::SequenceGroup*>& waiting() const { return waiting_; }
   int64_t num_preemptions() const { return num_preemptions_; }
+  // Tokens of admitted sequences that were looked up in, and found in, the prefix cache.
+  int64_t cache_queried_tokens() const { return cache_queried_tokens_; }
+  int64_t cache_hit_tokens() const { return cache_hit_tokens_; }
 
  private:
   void PlanDecodes();
@@ -65,7 +72,9 @@ class Scheduler {
   bool PlanPrefill(request::Sequence* sequence, size_t index);
   void PlanFork(request::Sequence* leader);
   void Admit(absl::Time now);
-  bool CanAdmit(request::SequenceGroup& group) const;
+  bool CanAdmit(request::SequenceGroup& group);
+  // Gives a sequence its place on the ranks, with what the prefix cache has of it.
+  NewSequence* Enter(request::Sequence* sequence);
   bool PreemptAfter(size_t index);
   void Preempt(size_t index);
   void Release(request::Sequence* sequence, std::vector<uint32_t>* finished);
@@ -80,6 +89,8 @@ class Scheduler {
   std::vector<uint32_t> finished_;                          // the ranks still hold these
   int64_t num_seqs_ = 0;                                    // unfinished choices of running groups
   int64_t num_preemptions_ = 0;
+  int64_t cache_queried_tokens_ = 0;
+  int64_t cache_hit_tokens_ = 0;
 
   // Of the plan being built.
   StepPlan* plan_ = nullptr;

@@ -25,7 +25,7 @@ class SchedulerTest : public ::testing::Test {
     groups_.push_back(std::make_unique<SequenceGroup>());
     SequenceGroup* g = groups_.back().get();
     g->id = groups_.size();
-    g->request.prompt_ids.assign(prompt, 5);
+    g->request.prompt_ids.assign(prompt, 100 + static_cast<int32_t>(g->id));  // nobody shares a prefix
     g->request.params.max_tokens = max_tokens;
     g->request.params.n = n;
     g->sequences.resize(n);
