@@ -144,6 +144,10 @@ TEST(CheckpointTest, DirectoriesWithoutWeightsAreNamed) {
   auto directory = Checkpoint::Open(dir);
   EXPECT_TRUE(absl::IsInvalidArgument(directory.status()));
   EXPECT_THAT(std::string(directory.status().message()), HasSubstr("not a regular file"));
+  const std::string pipe_dir = MakeDir("pipe");
+  EXPECT_EQ(mkfifo((pipe_dir + "/model.safetensors").c_str(), 0644), 0);
+  auto pipe = Checkpoint::Open(pipe_dir);
+  EXPECT_THAT(std::string(pipe.status().message()), HasSubstr("not a regular file"));
 }
 
 }  // namespace
