@@ -29,6 +29,7 @@ ABSL_FLAG(std::string, filter, "", "comma-separated parts of names; only cases w
 ABSL_FLAG(double, seconds, 0.5, "how long each case and each limit is measured");
 ABSL_FLAG(bool, check, true, "first compare each op with the reference on small shapes");
 ABSL_FLAG(bool, list, false, "print the names of the cases and stop");
+ABSL_FLAG(bool, thread_time, false, "count this thread's processor time instead of wall time; needs --threads=1");
 ABSL_FLAG(std::string, json, "", "also write all figures to this file");
 
 namespace quire::bench {
@@ -44,6 +45,7 @@ the time the limit alone would take over the time measured. On a shared machine 
   bazel run //tools/bench:ops                             every case, about a minute and a half
   bazel run //tools/bench:ops -- --filter=matmul/1B       one group
   bazel run //tools/bench:ops -- --threads=1 --isa=avx2   other kernels
+  bazel run //tools/bench:ops -- --threads=1 --thread_time   on a machine that others use too
   bazel run //tools/bench:ops -- --json=ops.json          figures for a program)";
 
 struct Limits {
@@ -57,14 +59,14 @@ struct Figure {
   int64_t calls = 0;
 };
 
-Figure Measure(const std::function<void()>& call, double seconds) {
+Figure Measure(const std::function<void()>& call, Clock clock, double seconds) {
   call();  // warm: scratch is allocated, threads are awake
   std::vector<double> times;
   const absl::Time end = absl::Now() + absl::Seconds(seconds);
   do {
-    const int64_t begin = absl::GetCurrentTimeNanos();
+    const int64_t begin = ClockNanos(clock);
     call();
-    times.push_back(static_cast<double>(absl::GetCurrentTimeNanos() - begin) * 1e-9);
+    times.push_back(static_cast<double>(ClockNanos(clock) - begin) * 1e-9);
   } while (absl::Now() < end || times.size() < 3);
   std::sort(times.begin(), times.end());
   return {times[times.size() / 2], times[0], static_cast<int64_t>(times.size())};
@@ -107,6 +109,11 @@ int Run() {
     std::cerr << "--seconds is " << seconds << ", must be in (0, 600]\n";
     return 2;
   }
+  const Clock clock = absl::GetFlag(FLAGS_thread_time) ? Clock::kThread : Clock::kWall;
+  if (clock == Clock::kThread && options.num_threads != 1) {
+    std::cerr << "--thread_time needs --threads=1, there are " << options.num_threads << "\n";
+    return 2;
+  }
   auto backend = kernels::CreateCpuBackend(options);
   if (!backend.ok()) {
     std::cerr << backend.status().message() << "\n";
@@ -137,13 +144,14 @@ int Run() {
   const std::string isa = options.isa.empty() ? kernels::CpuIsas()[0] : options.isa;
   Limits limits;
   Progress("measuring memory bandwidth");
-  limits.read = MeasureReadBytesPerSecond(options.num_threads, absl::Seconds(std::max(1.0, seconds)));
+  limits.read = MeasureReadBytesPerSecond(options.num_threads, clock, absl::Seconds(std::max(1.0, seconds)));
   nlohmann::json report;
   Progress("");
   std::printf("%s, %d threads, %s weights\nmemory read  %8.1f GB/s\n", (*backend)->Name().c_str(), options.num_threads,
               kernels::DTypeName(stored), limits.read * 1e-9);
   for (const std::string& one : kernels::CpuIsas()) {
-    const double rate = MeasureFmaFlopsPerSecond(options.num_threads, one, absl::Seconds(std::min(seconds, 0.5)));
+    const double rate =
+        MeasureFmaFlopsPerSecond(options.num_threads, one, clock, absl::Seconds(std::min(seconds, 0.5)));
     std::printf("f32 FMA      %8.1f GFLOP/s  %s\n", rate * 1e-9, one.c_str());
     report["limits"]["fma_flops_per_s"][one] = rate;
     if (one == isa) limits.fma = rate;
@@ -157,7 +165,7 @@ int Run() {
   for (size_t i = 0; i < cases.size(); ++i) {
     const OpCase& op = cases[i];
     Progress(absl::StrCat("[", i + 1, "/", cases.size(), "] ", op.name));
-    const Figure f = Measure(op.prepare(backend->get()), seconds);
+    const Figure f = Measure(op.prepare(backend->get()), clock, seconds);
     Progress("");
     const double read_s = op.bytes / limits.read;
     const double fma_s = op.flops / limits.fma;
