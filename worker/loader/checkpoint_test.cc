@@ -25,7 +25,7 @@ std::string MakeDir(const std::string& name) {
 
 void Write(const std::string& path, const std::string& content) { std::ofstream(path, std::ios::binary) << content; }
 
-// A file of one F32 tensor per name, two elements each: 0.5, 1.5, ... The header is `padding` bytes longer than it needs to be.
+// A file of one F32 tensor per name, two elements each: 0.5, 1.5, ... The header is `padding` bytes too long.
 std::string FileOf(const std::vector<std::string>& names, int padding = 0) {
   std::string json = "{", data;
   for (size_t i = 0; i < names.size(); ++i) {
@@ -78,9 +78,9 @@ TEST(CheckpointTest, ReadsWhatTheIndexNamesAndNothingElse) {
   Write(dir + "/one.safetensors", FileOf({"a"}));
   Write(dir + "/two.safetensors", FileOf({"b", "c"}));
   Write(dir + "/consolidated.safetensors", "rubbish that nobody names");
-  Write(
-      dir + "/model.safetensors.index.json",
-      R"({"metadata":{"total_size":24},"weight_map":{"a":"one.safetensors","b":"two.safetensors","c":"two.safetensors"}})");
+  Write(dir + "/model.safetensors.index.json",
+        R"({"metadata":{"total_size":24},
+            "weight_map":{"a":"one.safetensors","b":"two.safetensors","c":"two.safetensors"}})");
   auto checkpoint = Checkpoint::Open(dir);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_EQ((*checkpoint)->tensors().size(), 3u);

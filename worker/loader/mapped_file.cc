@@ -57,7 +57,7 @@ void MappedFile::Advise(const uint8_t* begin, int64_t bytes, int advice) const {
   const uintptr_t page = sysconf(_SC_PAGESIZE);
   const uintptr_t first = reinterpret_cast<uintptr_t>(begin) / page * page;
   const uintptr_t last = reinterpret_cast<uintptr_t>(begin) + bytes;
-  // Only advice: dropped neighbours on the border pages fault in again, and a refusal costs time or memory, not correctness.
+  // Only advice: dropped neighbours on the border pages fault in again, and a refusal costs time or memory, no more.
   madvise(reinterpret_cast<void*>(first), last - first, advice);
 }
 

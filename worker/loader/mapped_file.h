@@ -2,9 +2,8 @@
 //
 // Thread rule: Open on one thread; afterwards any thread may read.
 // Invariants:
-//   F1  data() covers exactly the size that the file had at Open. A file that shrinks afterwards raises SIGBUS on
-//   access: model files must not
-//       be edited in place while they are served (replace them by rename).
+//   F1  data() covers exactly the size that the file had at Open. Reading a file that was cut short afterwards raises
+//       SIGBUS: model files must not be edited in place while they are served (replace them by rename).
 #ifndef QUIRE_WORKER_LOADER_MAPPED_FILE_H_
 #define QUIRE_WORKER_LOADER_MAPPED_FILE_H_
 
