@@ -272,7 +272,8 @@ void WidenAndBlock(const T* w, int64_t panel_stride, float* widened, Block* b, i
   BlockRows<kPanels>(*b, num_rows);
 }
 
-// Widens one block of a group of panels and multiplies all rows with it. Requires: 1 <= num_panels <= TilePanels(kTileRowsMax).
+// Widens one block of a group of panels and multiplies all rows with it. Requires: 1 <= num_panels <=
+// TilePanels(kTileRowsMax).
 template <typename T>
 void WidenAndMultiply(const T* w, int64_t num_panels, int64_t panel_stride, float* widened, Block* b,
                       int64_t num_rows) {
@@ -309,8 +310,8 @@ HWY_INLINE void WriteGroup(const MatMulJob& job, Range tokens, int64_t panel, in
   }
 }
 
-// Some rows (a batch of decodes): group by group of panels, each read straight through; x is packed once and stays in the second-level
-// cache, sums in the first.
+// Some rows (a batch of decodes): group by group of panels, each read straight through; x is packed once and stays in
+// the second-level cache, sums in the first.
 template <typename T>
 void GroupByGroup(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
   constexpr int64_t kMax = TilePanels(kTileRowsMax);
@@ -349,8 +350,8 @@ void GroupByGroup(const MatMulJob& job, Range tokens, Range panels, float* scrat
   }
 }
 
-// Many rows (a prefill): block by block of k, whose part of x stays in the second-level cache for all panels; sums wait in `out`
-// between blocks, and in scratch for the panel that reaches past the last output.
+// Many rows (a prefill): block by block of k, whose part of x stays in the second-level cache for all panels; sums wait
+// in `out` between blocks, and in scratch for the panel that reaches past the last output.
 template <typename T>
 void BlockByBlock(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
   constexpr int64_t kMax = TilePanels(kTileRowsMax);
