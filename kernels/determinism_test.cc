@@ -1,4 +1,5 @@
-// B2: the bits of a row do not depend on the rows beside it, on the number of threads, nor (with fused multiply-add) on the vectors.
+// B2: the bits of a row do not depend on the rows beside it, on the number of threads, nor (with fused multiply-add) on
+// the vectors.
 #include <algorithm>
 #include <map>
 

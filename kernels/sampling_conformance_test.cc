@@ -1,4 +1,5 @@
-// The sampler: its definition by hand-made rows and by frequencies, and every backend against the reference, token by token.
+// The sampler: its definition by hand-made rows and by frequencies, and every backend against the reference, token by
+// token.
 #include <algorithm>
 #include <cmath>
 #include <limits>

@@ -69,8 +69,8 @@ inline uint32_t TopPWeight(float score) { return static_cast<uint32_t>(SamplingE
 // A logit as filters and ties see it: NaN counts as minus infinity, so a broken row still gives a token.
 inline float CleanLogit(float logit) { return logit == logit ? logit : -std::numeric_limits<float>::infinity(); }
 
-// Log-probability of a raw logit, never NaN: in a row whose highest logit is infinite (the normalizer is then that logit), 0 for
-// those that reach it and minus infinity for the others.
+// Log-probability of a raw logit, never NaN: in a row whose highest logit is infinite (the normalizer is then that
+// logit), 0 for those that reach it and minus infinity for the others.
 inline float RawLogprob(float logit, float log_normalizer) {
   const float clean = CleanLogit(logit);
   if (!std::isinf(log_normalizer)) return clean - log_normalizer;

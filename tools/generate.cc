@@ -277,8 +277,7 @@ void PrintLoads(quire::v1::Generator::Stub* stub) {
   for (const auto& rank : loads.ranks()) {
     std::cerr << " rank " << rank.rank() << " " << rank.device_blocks_used() << "/" << rank.device_blocks_total();
   }
-  std::cerr << "; " << loads.num_running_reqs() << " running, " << loads.num_waiting_reqs() << " waiting, "
-            << loads.num_preemptions() << " preemptions\n";
+  std::cerr << "\n";
 }
 
 const char* CodeName(grpc::StatusCode code) {

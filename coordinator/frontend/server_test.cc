@@ -274,6 +274,17 @@ TEST_F(ServerTest, BytesThatAreNoMessageGetAStatus) {
   EXPECT_EQ(status.error_message(), "the message of 2 bytes is not an encoding of quire.v1.TokenizeRequest.");
 }
 
+TEST_F(ServerTest, ReflectionListsTheServices) {
+  StartAll();
+  std::string reply;
+  // One message each way of the bidirectional stream: field 7 of the request is `list_services`.
+  const grpc::Status status =
+      CallRaw("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", std::string("\x3a\x00", 2), &reply);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_TRUE(absl::StrContains(reply, "quire.v1.Generator"));
+  EXPECT_TRUE(absl::StrContains(reply, "grpc.health.v1.Health"));
+}
+
 TEST_F(ServerTest, AMessageOverTheLimitIsRefusedUnread) {
   StartAll();
   GenerateRequest request = Request(5);

@@ -2,8 +2,9 @@
 //
 //   bazel run -c opt //coordinator/text:tokenizer_bench -- --json=FILE
 //
-// Reads coordinator/text/testdata, or the model directories given by --model=DIR. Cases: English-like text, the goldens'
-// mixed lines, and the inputs that break quadratic tokenizers (one letter, spaces, marks, one script without spaces).
+// Reads coordinator/text/testdata, or the model directories given by --model=DIR. Cases: English-like text, the
+// goldens' mixed lines, and the inputs that break quadratic tokenizers (one letter, spaces, marks, one script without
+// spaces).
 #include <benchmark/benchmark.h>
 #include <glog/logging.h>
 

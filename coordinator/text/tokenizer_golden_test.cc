@@ -2,10 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -109,6 +110,25 @@ TEST_P(MainGoldenTest, DecodesIdsThatNoTextGives) {
     }
   }
   EXPECT_GT(with_replacement, 100u);
+}
+
+TEST_P(MainGoldenTest, ManyThreadsGiveTheSameIds) {
+  const std::vector<json> lines = ReadJsonLines("lines.jsonl");
+  std::vector<std::vector<int32_t>> expected;
+  for (const json& line : lines) expected.push_back(Encode(*tokenizer_, line));
+  std::atomic<int> different{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (size_t i = 0; i < lines.size(); ++i) {
+        std::vector<int32_t> ids;
+        const absl::Status status = tokenizer_->Encode(lines[i].get<std::string>(), /*add_special_tokens=*/true, &ids);
+        different += !status.ok() || ids != expected[i];
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(different.load(), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Tokenizers, MainGoldenTest, testing::Values("byte_level", "byte_fallback"),

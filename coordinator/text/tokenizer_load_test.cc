@@ -25,9 +25,9 @@ json SmallTokenizer() {
   json data = json::parse(R"({
     "version": "1.0",
     "added_tokens": [
-      {"id": 0, "content": "<unk>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-      {"id": 1, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-      {"id": 2, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+      {"id": 0, "content": "<unk>", "normalized": false, "special": true},
+      {"id": 1, "content": "<s>", "normalized": false, "special": true},
+      {"id": 2, "content": "</s>", "normalized": false, "special": true}],
     "normalizer": {"type": "Sequence", "normalizers": [
       {"type": "Prepend", "prepend": "▁"},
       {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},

@@ -30,6 +30,7 @@ struct Span {
   int64_t num_keys;           // that any row of the tile sees
   const float* q[kRowsMax];   // row pointers; unused rows repeat the last
   int64_t visible[kRowsMax];  // keys of the chunk that the row sees
+  bool prefetch;              // the chunk is still in memory
   float* scores;              // [kRowsMax][kChunk]
 };
 
@@ -56,9 +57,11 @@ HWY_NOINLINE void ScoreGroups(const Span& s, int64_t key) {
   constexpr int64_t kLineSteps = HWY_MAX(1, 64 / (16 * static_cast<int64_t>(sizeof(T))));
   const T* k[kGroups];
   const T* next[kGroups];
+  const T* values[kGroups];
   for (int g = 0; g < kGroups; ++g) {
     k[g] = Keys<T>(s, key + g * 16);
-    const int64_t ahead = key + (kGroups + g) * 16;
+    values[g] = Values<T>(s, key + g * 16);
+    const int64_t ahead = key + (2 * kGroups + g) * 16;
     next[g] = ahead < s.num_keys ? Keys<T>(s, ahead) : k[g];
   }
   FloatVec acc[kRows][kVectors];
@@ -66,9 +69,12 @@ HWY_NOINLINE void ScoreGroups(const Span& s, int64_t key) {
   for (int i = 0; i < kRows * kVectors; ++i) (&acc[0][0])[i] = hn::Zero(kFloat);
   const int64_t dim = s.job->head_dim();
   for (int64_t d = 0; d < dim; ++d) {
-    if (d % kLineSteps == 0) {
+    if (s.prefetch && d % kLineSteps == 0) {
 #pragma GCC unroll 8
-      for (int g = 0; g < kGroups; ++g) hwy::Prefetch(next[g] + d * 16);
+      for (int g = 0; g < kGroups; ++g) {
+        hwy::Prefetch(next[g] + d * 16);
+        hwy::Prefetch(values[g] + d * 16);  // 16 values lie together like 16 keys; their turn comes after the scores
+      }
     }
     FloatVec w[kVectors];
 #pragma GCC unroll 8
@@ -129,10 +135,8 @@ HWY_NOINLINE void WeighValues(const Span& s, int64_t column, float* out) {
   for (int i = 0; i < kRows * kVectors; ++i) (&acc[0][0])[i] = hn::Zero(kFloat);
   for (int64_t key = 0; key < s.num_keys; key += block_size) {
     const T* v = Values<T>(s, key) + column;
-    const T* next = key + block_size < s.num_keys ? Values<T>(s, key + block_size) + column : v;
     const int64_t count = std::min(block_size, s.num_keys - key);
     for (int64_t j = 0; j < count; ++j) {
-      if (!kTail) hwy::Prefetch(next + j * dim);
       FloatVec w[kVectors];
 #pragma GCC unroll 8
       for (int i = 0; i < kVectors; ++i) {
@@ -185,7 +189,7 @@ void ChunkOf(const AttendJob& job, const AttendTask& task, int64_t chunk, float*
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t begin = rows * t / tiles;
     const int64_t count = rows * (t + 1) / tiles - begin;
-    Span s = {&job, &task, chunk * kChunk, 0, {}, {}, scratch};
+    Span s = {&job, &task, chunk * kChunk, 0, {}, {}, t == 0, scratch};
     for (int64_t r = 0; r < count; ++r) {
       const int64_t query = (begin + r) / job.group;
       s.q[r] = task.q + query * job.q_stride + (begin + r) % job.group * job.head_dim();

@@ -1,11 +1,12 @@
-// Paged attention over the fast backend's cache layout. FastBackend splits the work; these functions compute one piece each.
+// Paged attention over the fast backend's cache layout. FastBackend splits the work; these functions compute one piece
+// each.
 //
-// Layout of a (block, layer) extent: keys [num_kv_heads][block_size / 16][head_dim][16], then values [num_kv_heads][block_size][head_dim]:
-// sixteen scores come from one vector, values of a key lie together.
+// Layout of a (block, layer) extent: keys [num_kv_heads][block_size / 16][head_dim][16], then values
+// [num_kv_heads][block_size][head_dim]: sixteen scores come from one vector, values of a key lie together.
 // Invariants:
-//   A1  A query's result is defined over fixed chunks of kChunk keys counted from the start of its sequence: per chunk a maximum, a sum
-//       and weighted values, merged in ascending order. So neither the query's neighbours, nor how a prefill was cut, nor which threads
-//       computed which chunk changes its bits (B2).
+//   A1  A query's result is defined over fixed chunks of kChunk keys counted from the start of its sequence: per chunk
+//       a maximum, a sum and weighted values, merged in ascending order. So neither the query's neighbours, nor how a
+//       prefill was cut, nor which threads computed which chunk changes its bits (B2).
 //   A2  Slots behind a sequence's context are never used: they may hold another sequence's values, or NaN.
 #ifndef QUIRE_KERNELS_CPU_ATTENTION_KERNELS_H_
 #define QUIRE_KERNELS_CPU_ATTENTION_KERNELS_H_
@@ -60,7 +61,8 @@ struct AttendKernels {
 // Requires: the target is compiled in and the machine has it.
 AttendKernels AttendKernelsFor(int64_t target);
 
-// Scatters keys and values of tokens [0, slots.size()) for kv heads [first_head, last_head). Shapes as in Backend::StoreKv.
+// Scatters keys and values of tokens [0, slots.size()) for kv heads [first_head, last_head). Shapes as in
+// Backend::StoreKv.
 void StoreKvHeads(const TensorView& k, const TensorView& v, absl::Span<const int64_t> slots, int64_t layer,
                   const KvCacheView& cache, int64_t first_head, int64_t last_head);
 

@@ -70,7 +70,7 @@ class FastBackend final : public Backend {
     const bool serial = job.num_tokens * job.rows * job.cols < kSerialMatMul;
     // Few panels and many tokens: the tokens are what there is to share out.
     const bool by_tokens = num_panels < 4 * pool_.num_threads() && job.num_tokens >= 4 * kTileRowsMax;
-    const int64_t scratch_floats = MatMulScratchFloats(job.num_tokens);
+    const int64_t scratch_floats = MatMulScratchFloats(job.num_tokens, job.cols);
     pool_.ParallelFor(by_tokens ? job.num_tokens : num_panels, serial, [&](Range range, int thread) {
       matmul_(job, by_tokens ? range : Range{0, job.num_tokens}, by_tokens ? Range{0, num_panels} : range,
               Scratch(thread, scratch_floats));

@@ -1,4 +1,5 @@
-// Log-probs and draws of one row from the vector passes of sampling_kernels.h: no full sort, no noise for ids that cannot win.
+// Log-probs and draws of one row from the vector passes of sampling_kernels.h: no full sort, no noise for ids that
+// cannot win.
 #ifndef QUIRE_KERNELS_CPU_FAST_SAMPLING_H_
 #define QUIRE_KERNELS_CPU_FAST_SAMPLING_H_
 

@@ -155,6 +155,7 @@ struct Block {
   const float* x = nullptr;  // packed [rows][kBlockK]
   const float* w = nullptr;  // widened [steps][panels * kPanel]
   int64_t steps = 0;
+  int64_t num_rows = 0;
   float* out = nullptr;  // sums so far
   int64_t out_stride = 0;
   bool first = false;              // start from 0
@@ -179,6 +180,11 @@ HWY_NOINLINE void BlockTile(const Block& b, int64_t row) {
         tile.acc[r][i / kParts][i % kParts] = hn::LoadU(kFloat, out + r * b.out_stride + i * kLanes);
       }
     }
+  }
+  // The next tile's sums: rows of `out` may lie a power of two apart, where no cache keeps them.
+  for (int r = 0; !b.first && r < kRows && row + kRows + r < b.num_rows; ++r) {
+#pragma GCC unroll 8
+    for (int p = 0; p < kPanels; ++p) hwy::Prefetch(out + (kRows + r) * b.out_stride + p * kPanel);
   }
   const float* HWY_RESTRICT x = b.x + row * kBlockK;
   const float* HWY_RESTRICT w = b.w;
@@ -262,27 +268,102 @@ template <typename T, int kPanels>
 void WidenAndBlock(const T* w, int64_t panel_stride, float* widened, Block* b, int64_t num_rows) {
   WidenBlock<T, kPanels>(w, panel_stride, b->steps, widened);
   b->w = widened;
+  b->num_rows = num_rows;
   BlockRows<kPanels>(*b, num_rows);
 }
 
-// Many rows: blocks of k, widened once to f32 and used by every row; sums wait in `out` between blocks.
+// Widens one block of a group of panels and multiplies all rows with it. Requires: 1 <= num_panels <=
+// TilePanels(kTileRowsMax).
 template <typename T>
-void Blocked(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
+void WidenAndMultiply(const T* w, int64_t num_panels, int64_t panel_stride, float* widened, Block* b,
+                      int64_t num_rows) {
+  constexpr int kMax = TilePanels(kTileRowsMax);
+  switch (num_panels) {
+    case 1:
+      return WidenAndBlock<T, 1>(w, panel_stride, widened, b, num_rows);
+    case 2:
+      return WidenAndBlock<T, HWY_MIN(2, kMax)>(w, panel_stride, widened, b, num_rows);
+    case 3:
+      return WidenAndBlock<T, HWY_MIN(3, kMax)>(w, panel_stride, widened, b, num_rows);
+    default:
+      return WidenAndBlock<T, HWY_MIN(4, kMax)>(w, panel_stride, widened, b, num_rows);
+  }
+}
+
+HWY_INLINE void PackRows(const MatMulJob& job, Range tokens, int64_t k, int64_t steps, float* HWY_RESTRICT to) {
+  for (int64_t t = tokens.begin; t < tokens.end; ++t, to += kBlockK) {
+    std::copy_n(job.x + t * job.x_stride + k, steps, to);
+  }
+}
+
+// Adds the bias and copies sums [tokens][columns of the group] to out, without what lies past the last output.
+HWY_INLINE void WriteGroup(const MatMulJob& job, Range tokens, int64_t panel, int64_t num_panels, const float* sums) {
+  const int64_t column = panel * kPanel;
+  const int64_t count = std::min(num_panels * kPanel, job.rows - column);
+  for (int64_t t = tokens.begin; t < tokens.end; ++t, sums += num_panels * kPanel) {
+    float* out = job.out + t * job.out_stride + column;
+    if (job.bias == nullptr) {
+      std::copy_n(sums, count, out);
+    } else {
+      for (int64_t i = 0; i < count; ++i) out[i] = sums[i] + job.bias[column + i];
+    }
+  }
+}
+
+// Some rows (a batch of decodes): group by group of panels, each read straight through; x is packed once and stays in
+// the second-level cache, sums in the first.
+template <typename T>
+void GroupByGroup(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
   constexpr int64_t kMax = TilePanels(kTileRowsMax);
   float* widened = scratch;
-  float* packed_x = widened + kBlockK * kTilePanelsMax * kPanel;
-  float* edge_out = packed_x + tokens.size() * kBlockK;  // the panel that reaches past the last output
-  float* edge_bias = edge_out + tokens.size() * kPanel;
+  float* sums = widened + kBlockK * kTilePanelsMax * kPanel;
+  float* packed_x = sums + tokens.size() * kTilePanelsMax * kPanel;
+  const int64_t block_floats = tokens.size() * kBlockK;
+  for (int64_t k = 0; k < job.cols; k += kBlockK) {
+    PackRows(job, tokens, k, std::min(kBlockK, job.cols - k), packed_x + k / kBlockK * block_floats);
+  }
+  const int64_t panel_stride = job.cols * kPanel;
+  const T* base = static_cast<const T*>(job.panels);
+  const int64_t groups = (panels.size() + kMax - 1) / kMax;
+  for (int64_t g = 0; g < groups; ++g) {
+    const Range group = SplitRange(panels.size(), groups, g);
+    const int64_t panel = panels.begin + group.begin;
+    const bool more = panel + 2 * group.size() <= panels.end;
+    Block b;
+    b.out = sums;
+    b.out_stride = group.size() * kPanel;
+    b.prefetch_stride = panel_stride * static_cast<int64_t>(sizeof(T));
+    b.prefetch_step = kPanel * static_cast<int64_t>(sizeof(T));
+    for (int64_t k = 0; k < job.cols; k += kBlockK) {
+      const T* w = base + panel * panel_stride + k * kPanel;
+      b.x = packed_x + k / kBlockK * block_floats;
+      b.steps = std::min(kBlockK, job.cols - k);
+      b.first = k == 0;
+      // Next in time: the next k of these panels; after the last, the first k of the next group.
+      const T* next = k + b.steps < job.cols ? w + b.steps * kPanel
+                      : more                 ? base + (panel + group.size()) * panel_stride
+                                             : nullptr;
+      b.prefetch = reinterpret_cast<const char*>(next);
+      WidenAndMultiply(w, group.size(), panel_stride, widened, &b, tokens.size());
+    }
+    WriteGroup(job, tokens, panel, group.size(), sums);
+  }
+}
+
+// Many rows (a prefill): block by block of k, whose part of x stays in the second-level cache for all panels; sums wait
+// in `out` between blocks, and in scratch for the panel that reaches past the last output.
+template <typename T>
+void BlockByBlock(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
+  constexpr int64_t kMax = TilePanels(kTileRowsMax);
+  float* widened = scratch;
+  float* edge_sums = widened + kBlockK * kTilePanelsMax * kPanel;
+  float* packed_x = edge_sums + tokens.size() * kPanel;
   const int64_t full_panels = job.rows / kPanel;
   const int64_t inner = std::min(panels.end, full_panels) - panels.begin;
   const int64_t groups = (inner + kMax - 1) / kMax;
   const int64_t edge = panels.end > full_panels ? 1 : 0;
-  const int64_t edge_columns = job.rows - full_panels * kPanel;
-  for (int64_t i = 0; i < kPanel; ++i)
-    edge_bias[i] = job.bias && i < edge_columns ? job.bias[full_panels * kPanel + i] : 0.0f;
   const int64_t panel_stride = job.cols * kPanel;
   const T* base = static_cast<const T*>(job.panels);
-
   for (int64_t k = 0; k < job.cols; k += kBlockK) {
     Block b;
     b.x = packed_x;
@@ -291,48 +372,31 @@ void Blocked(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
     b.prefetch_stride = panel_stride * static_cast<int64_t>(sizeof(T));
     b.prefetch_step = kPanel * static_cast<int64_t>(sizeof(T));
     const bool last = k + b.steps == job.cols;
-    for (int64_t t = 0; t < tokens.size(); ++t) {
-      std::copy_n(job.x + (tokens.begin + t) * job.x_stride + k, b.steps, packed_x + t * kBlockK);
-    }
+    PackRows(job, tokens, k, b.steps, packed_x);
     for (int64_t g = 0; g < groups + edge; ++g) {
       const bool at_edge = g == groups;
       const Range group = at_edge ? Range{inner, inner + 1} : SplitRange(inner, groups, g);
       const int64_t panel = panels.begin + group.begin;
       const T* w = base + panel * panel_stride + k * kPanel;
-      b.out = at_edge ? edge_out : job.out + tokens.begin * job.out_stride + panel * kPanel;
+      b.out = at_edge ? edge_sums : job.out + tokens.begin * job.out_stride + panel * kPanel;
       b.out_stride = at_edge ? kPanel : job.out_stride;
-      b.bias = !last || job.bias == nullptr ? nullptr : at_edge ? edge_bias : job.bias + panel * kPanel;
+      b.bias = last && !at_edge && job.bias != nullptr ? job.bias + panel * kPanel : nullptr;
       // Next in time: the next group at this k; after the last group, the first one at the next k.
-      const bool more = panel + 2 * group.size() <= panels.end;
-      b.prefetch = more   ? reinterpret_cast<const char*>(w + group.size() * panel_stride)
-                   : last ? nullptr
-                          : reinterpret_cast<const char*>(base + panels.begin * panel_stride + (k + b.steps) * kPanel);
-      switch (group.size()) {
-        case 1:
-          WidenAndBlock<T, 1>(w, panel_stride, widened, &b, tokens.size());
-          break;
-        case 2:
-          WidenAndBlock<T, HWY_MIN(2, kMax)>(w, panel_stride, widened, &b, tokens.size());
-          break;
-        case 3:
-          WidenAndBlock<T, HWY_MIN(3, kMax)>(w, panel_stride, widened, &b, tokens.size());
-          break;
-        default:
-          WidenAndBlock<T, HWY_MIN(4, kMax)>(w, panel_stride, widened, &b, tokens.size());
-      }
+      const T* next = panel + 2 * group.size() <= panels.end ? w + group.size() * panel_stride
+                      : last                                 ? nullptr
+                             : base + panels.begin * panel_stride + (k + b.steps) * kPanel;
+      b.prefetch = reinterpret_cast<const char*>(next);
+      WidenAndMultiply(w, group.size(), panel_stride, widened, &b, tokens.size());
     }
   }
-  if (edge == 0) return;
-  for (int64_t t = 0; t < tokens.size(); ++t) {
-    std::copy_n(edge_out + t * kPanel, edge_columns,
-                job.out + (tokens.begin + t) * job.out_stride + full_panels * kPanel);
-  }
+  if (edge != 0) WriteGroup(job, tokens, full_panels, 1, edge_sums);
 }
 
 template <typename T>
 void MatMulOf(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
   if (tokens.size() <= kTileRowsMax) return DirectRows<T>(job, tokens, panels);
-  Blocked<T>(job, tokens, panels, scratch);
+  if (tokens.size() <= kGroupRowsMax) return GroupByGroup<T>(job, tokens, panels, scratch);
+  BlockByBlock<T>(job, tokens, panels, scratch);
 }
 
 void MatMul(const MatMulJob& job, Range tokens, Range panels, float* scratch) {

@@ -19,6 +19,7 @@ namespace quire::kernels::cpu {
 inline constexpr int64_t kPanel = 16;
 inline constexpr int64_t kBlockK = 128;       // k steps whose widened panels stay in the first-level cache
 inline constexpr int64_t kTilePanelsMax = 4;  // panels that a register tile spans
+inline constexpr int64_t kGroupRowsMax = 64;  // rows up to which x is packed whole
 inline constexpr int64_t kTileRowsMax = 6;    // rows that a register tile spans
 
 struct MatMulJob {
@@ -35,8 +36,9 @@ struct MatMulJob {
 };
 
 // Floats of scratch that a call with this many tokens needs, 64-byte aligned.
-inline int64_t MatMulScratchFloats(int64_t num_tokens) {
-  return kBlockK * kTilePanelsMax * kPanel + num_tokens * (kBlockK + kPanel) + kPanel;
+inline int64_t MatMulScratchFloats(int64_t num_tokens, int64_t cols) {
+  const int64_t blocks = num_tokens <= kGroupRowsMax ? (cols + kBlockK - 1) / kBlockK : 1;
+  return kBlockK * kTilePanelsMax * kPanel + num_tokens * (blocks * kBlockK + kTilePanelsMax * kPanel);
 }
 
 // Computes the outputs of panels [panels.begin, panels.end) for tokens [tokens.begin, tokens.end).

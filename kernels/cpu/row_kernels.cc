@@ -85,8 +85,8 @@ HWY_INLINE FloatVec Sigmoid(FloatVec x) {
   return hn::Div(one, hn::Add(one, Exp(hn::Neg(x))));
 }
 
-// erfc(t) * e^(t^2) for t in [0, 10.5] as a polynomial in s, s linear in 1 / (1 + t / 2) and in [-1, 1]. Chebyshev interpolation of
-// degree 10 in exact arithmetic; relative error 4e-8.
+// erfc(t) * e^(t^2) for t in [0, 10.5] as a polynomial in s, s linear in 1 / (1 + t / 2) and in [-1, 1]. Chebyshev
+// interpolation of degree 10 in exact arithmetic; relative error 4e-8.
 constexpr float kScaledErfc[] = {6.0597353e-06f,  -1.94216301e-05f, -3.70346277e-05f, 0.000261633202f,
                                  7.90722486e-05f, -0.00304603031f,  -0.00102030144f,  0.0471371931f,
                                  0.197461096f,    0.428920675f,     0.330257059f};

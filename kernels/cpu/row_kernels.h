@@ -1,5 +1,5 @@
-// Operations on rows that touch each value a few times: norms, rotary positions, activations, sums, embeddings. FastBackend calls
-// them on every thread with that thread's rows. Invariant: a row's result depends on that row alone.
+// Operations on rows that touch each value a few times: norms, rotary positions, activations, sums, embeddings.
+// FastBackend calls them on every thread with that thread's rows. Invariant: a row's result depends on that row alone.
 #ifndef QUIRE_KERNELS_CPU_ROW_KERNELS_H_
 #define QUIRE_KERNELS_CPU_ROW_KERNELS_H_
 

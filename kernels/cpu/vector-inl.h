@@ -78,7 +78,8 @@ struct MaxOp {
   float operator()(float a, float b) const { return a > b ? a : b; }
 };
 
-// e^x: x = n ln 2 + f, a polynomial of degree 7 in f, 2^n by exponent bits. Error: 2 units in the last place; 0 under -87.3, finite above 88.
+// e^x: x = n ln 2 + f, a polynomial of degree 7 in f, 2^n by exponent bits. Error: 2 units in the last place; 0 under
+// -87.3, finite above 88.
 HWY_INLINE FloatVec Exp(FloatVec x) {
   const auto tiny = hn::Lt(x, hn::Set(kFloat, -87.3f));
   x = hn::Min(hn::Max(x, hn::Set(kFloat, -87.3f)), hn::Set(kFloat, 88.0f));

@@ -11,10 +11,10 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "nlohmann/json.hpp"
@@ -29,6 +29,7 @@ ABSL_FLAG(std::string, filter, "", "comma-separated parts of names; only cases w
 ABSL_FLAG(double, seconds, 0.5, "how long each case and each limit is measured");
 ABSL_FLAG(bool, check, true, "first compare each op with the reference on small shapes");
 ABSL_FLAG(bool, list, false, "print the names of the cases and stop");
+ABSL_FLAG(bool, thread_time, false, "count this thread's processor time instead of wall time; needs --threads=1");
 ABSL_FLAG(std::string, json, "", "also write all figures to this file");
 
 namespace quire::bench {
@@ -44,6 +45,7 @@ the time the limit alone would take over the time measured. On a shared machine 
   bazel run //tools/bench:ops                             every case, about a minute and a half
   bazel run //tools/bench:ops -- --filter=matmul/1B       one group
   bazel run //tools/bench:ops -- --threads=1 --isa=avx2   other kernels
+  bazel run //tools/bench:ops -- --threads=1 --thread_time   on a machine that others use too
   bazel run //tools/bench:ops -- --json=ops.json          figures for a program)";
 
 struct Limits {
@@ -57,14 +59,14 @@ struct Figure {
   int64_t calls = 0;
 };
 
-Figure Measure(const std::function<void()>& call, double seconds) {
+Figure Measure(const std::function<void()>& call, Clock clock, double seconds) {
   call();  // warm: scratch is allocated, threads are awake
   std::vector<double> times;
   const absl::Time end = absl::Now() + absl::Seconds(seconds);
   do {
-    const int64_t begin = absl::GetCurrentTimeNanos();
+    const int64_t begin = ClockNanos(clock);
     call();
-    times.push_back(static_cast<double>(absl::GetCurrentTimeNanos() - begin) * 1e-9);
+    times.push_back(static_cast<double>(ClockNanos(clock) - begin) * 1e-9);
   } while (absl::Now() < end || times.size() < 3);
   std::sort(times.begin(), times.end());
   return {times[times.size() / 2], times[0], static_cast<int64_t>(times.size())};
@@ -88,41 +90,99 @@ void Progress(const std::string& text) {
   if (isatty(STDERR_FILENO)) std::cerr << "\r\033[K" << text << std::flush;
 }
 
-int Run() {
+// What the flags ask for, checked.
+struct Settings {
   kernels::CpuBackendOptions options;
-  options.num_threads = absl::GetFlag(FLAGS_threads);
-  if (options.num_threads == 0)
-    options.num_threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  options.isa = absl::GetFlag(FLAGS_isa);
-  kernels::DType stored = kernels::DType::kI32;
-  for (kernels::DType d : {kernels::DType::kF32, kernels::DType::kF16, kernels::DType::kBF16}) {
-    if (absl::GetFlag(FLAGS_dtype) == kernels::DTypeName(d)) stored = d;
-  }
-  if (stored == kernels::DType::kI32) {
-    std::cerr << "--dtype is '" << absl::GetFlag(FLAGS_dtype) << "', must be float32, float16 or bfloat16\n";
-    return 2;
-  }
-  const double seconds = absl::GetFlag(FLAGS_seconds);
-  if (!(seconds > 0 && seconds <= 600)) {
-    std::cerr << "--seconds is " << seconds << ", must be in (0, 600]\n";
-    return 2;
-  }
-  auto backend = kernels::CreateCpuBackend(options);
-  if (!backend.ok()) {
-    std::cerr << backend.status().message() << "\n";
-    return 2;
-  }
+  kernels::DType stored = kernels::DType::kBF16;
+  Clock clock = Clock::kWall;
+  double seconds = 0.5;
   std::vector<OpCase> cases;
-  for (OpCase& op : AllOpCases(stored)) {
-    if (Matches(op.name, absl::GetFlag(FLAGS_filter))) cases.push_back(std::move(op));
+};
+
+// Errors: INVALID_ARGUMENT that names the flag.
+absl::StatusOr<Settings> ReadFlags() {
+  Settings s;
+  s.options.num_threads = absl::GetFlag(FLAGS_threads);
+  if (s.options.num_threads == 0)
+    s.options.num_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  s.options.isa = absl::GetFlag(FLAGS_isa);
+  s.stored = kernels::DType::kI32;
+  for (kernels::DType d : {kernels::DType::kF32, kernels::DType::kF16, kernels::DType::kBF16}) {
+    if (absl::GetFlag(FLAGS_dtype) == kernels::DTypeName(d)) s.stored = d;
   }
-  if (cases.empty()) {
-    std::cerr << "no case matches --filter=" << absl::GetFlag(FLAGS_filter) << "; --list shows all\n";
+  if (s.stored == kernels::DType::kI32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--dtype is '", absl::GetFlag(FLAGS_dtype), "', must be float32, float16 or bfloat16"));
+  }
+  s.seconds = absl::GetFlag(FLAGS_seconds);
+  if (!(s.seconds > 0 && s.seconds <= 600)) {
+    return absl::InvalidArgumentError(absl::StrCat("--seconds is ", s.seconds, ", must be in (0, 600]"));
+  }
+  if (absl::GetFlag(FLAGS_thread_time)) s.clock = Clock::kThread;
+  if (s.clock == Clock::kThread && s.options.num_threads != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--thread_time needs --threads=1, there are ", s.options.num_threads));
+  }
+  for (OpCase& op : AllOpCases(s.stored)) {
+    if (Matches(op.name, absl::GetFlag(FLAGS_filter))) s.cases.push_back(std::move(op));
+  }
+  if (s.cases.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("no case matches --filter=", absl::GetFlag(FLAGS_filter), "; --list shows all"));
+  }
+  return s;
+}
+
+Limits MeasureLimits(const Settings& s, const std::string& backend_name, nlohmann::json* report) {
+  const std::string isa = s.options.isa.empty() ? kernels::CpuIsas()[0] : s.options.isa;
+  Limits limits;
+  Progress("measuring memory bandwidth");
+  limits.read = MeasureReadBytesPerSecond(s.options.num_threads, s.clock, absl::Seconds(std::max(1.0, s.seconds)));
+  Progress("");
+  std::printf("%s, %d threads, %s weights\nmemory read  %8.1f GB/s\n", backend_name.c_str(), s.options.num_threads,
+              kernels::DTypeName(s.stored), limits.read * 1e-9);
+  for (const std::string& one : kernels::CpuIsas()) {
+    const double rate =
+        MeasureFmaFlopsPerSecond(s.options.num_threads, one, s.clock, absl::Seconds(std::min(s.seconds, 0.5)));
+    std::printf("f32 FMA      %8.1f GFLOP/s  %s\n", rate * 1e-9, one.c_str());
+    (*report)["limits"]["fma_flops_per_s"][one] = rate;
+    if (one == isa) limits.fma = rate;
+  }
+  (*report)["limits"]["read_bytes_per_s"] = limits.read;
+  (*report)["backend"] = backend_name;
+  (*report)["threads"] = s.options.num_threads;
+  (*report)["dtype"] = kernels::DTypeName(s.stored);
+  return limits;
+}
+
+// Prints a case's line and returns its figures.
+nlohmann::json Report(const OpCase& op, const Figure& f, const Limits& limits) {
+  const double read_s = op.bytes / limits.read;
+  const double fma_s = op.flops / limits.fma;
+  const double share = std::max(read_s, fma_s) / f.median_s;
+  const char* limit = read_s >= fma_s ? "memory" : "FMA";
+  std::printf("%-40s %s %s %9.1f %9.1f %6.0f%%  %s\n", op.name.c_str(), TimeText(f.median_s).c_str(),
+              TimeText(f.best_s).c_str(), op.bytes / f.median_s * 1e-9, op.flops / f.median_s * 1e-9, share * 100,
+              limit);
+  std::fflush(stdout);
+  return {{"name", op.name},   {"median_s", f.median_s}, {"best_s", f.best_s},      {"calls", f.calls},
+          {"bytes", op.bytes}, {"flops", op.flops},      {"share_of_limit", share}, {"limit", limit}};
+}
+
+int Run() {
+  const absl::StatusOr<Settings> settings = ReadFlags();
+  if (!settings.ok()) {
+    std::cerr << settings.status().message() << "\n";
     return 2;
   }
   if (absl::GetFlag(FLAGS_list)) {
-    for (const OpCase& op : cases) std::cout << op.name << "\n";
+    for (const OpCase& op : settings->cases) std::cout << op.name << "\n";
     return 0;
+  }
+  auto backend = kernels::CreateCpuBackend(settings->options);
+  if (!backend.ok()) {
+    std::cerr << backend.status().message() << "\n";
+    return 2;
   }
   if (absl::GetFlag(FLAGS_check)) {
     Progress("comparing with the reference");
@@ -133,48 +193,15 @@ int Run() {
       return 1;
     }
   }
-
-  const std::string isa = options.isa.empty() ? kernels::CpuIsas()[0] : options.isa;
-  Limits limits;
-  Progress("measuring memory bandwidth");
-  limits.read = MeasureReadBytesPerSecond(options.num_threads, absl::Seconds(std::max(1.0, seconds)));
   nlohmann::json report;
-  Progress("");
-  std::printf("%s, %d threads, %s weights\nmemory read  %8.1f GB/s\n", (*backend)->Name().c_str(), options.num_threads,
-              kernels::DTypeName(stored), limits.read * 1e-9);
-  for (const std::string& one : kernels::CpuIsas()) {
-    const double rate = MeasureFmaFlopsPerSecond(options.num_threads, one, absl::Seconds(std::min(seconds, 0.5)));
-    std::printf("f32 FMA      %8.1f GFLOP/s  %s\n", rate * 1e-9, one.c_str());
-    report["limits"]["fma_flops_per_s"][one] = rate;
-    if (one == isa) limits.fma = rate;
-  }
-  report["limits"]["read_bytes_per_s"] = limits.read;
-  report["backend"] = (*backend)->Name();
-  report["threads"] = options.num_threads;
-  report["dtype"] = kernels::DTypeName(stored);
-
+  const Limits limits = MeasureLimits(*settings, (*backend)->Name(), &report);
   std::printf("\n%-40s %11s %11s %9s %9s %7s  %s\n", "case", "median", "best", "GB/s", "GFLOP/s", "share", "limit");
-  for (size_t i = 0; i < cases.size(); ++i) {
-    const OpCase& op = cases[i];
-    Progress(absl::StrCat("[", i + 1, "/", cases.size(), "] ", op.name));
-    const Figure f = Measure(op.prepare(backend->get()), seconds);
+  for (size_t i = 0; i < settings->cases.size(); ++i) {
+    const OpCase& op = settings->cases[i];
+    Progress(absl::StrCat("[", i + 1, "/", settings->cases.size(), "] ", op.name));
+    const Figure figure = Measure(op.prepare(backend->get()), settings->clock, settings->seconds);
     Progress("");
-    const double read_s = op.bytes / limits.read;
-    const double fma_s = op.flops / limits.fma;
-    const double share = std::max(read_s, fma_s) / f.median_s;
-    const char* limit = read_s >= fma_s ? "memory" : "FMA";
-    std::printf("%-40s %s %s %9.1f %9.1f %6.0f%%  %s\n", op.name.c_str(), TimeText(f.median_s).c_str(),
-                TimeText(f.best_s).c_str(), op.bytes / f.median_s * 1e-9, op.flops / f.median_s * 1e-9, share * 100,
-                limit);
-    std::fflush(stdout);
-    report["cases"].push_back({{"name", op.name},
-                               {"median_s", f.median_s},
-                               {"best_s", f.best_s},
-                               {"calls", f.calls},
-                               {"bytes", op.bytes},
-                               {"flops", op.flops},
-                               {"share_of_limit", share},
-                               {"limit", limit}});
+    report["cases"].push_back(Report(op, figure, limits));
   }
   const std::string path = absl::GetFlag(FLAGS_json);
   if (path.empty()) return 0;

@@ -57,7 +57,8 @@ constexpr Shape kShapes[] = {
 
 constexpr int64_t kBatches[] = {1, 4, 16, 32, 512};
 
-// Weights of a real step come from memory, not from a cache: copies of a matrix are used in turn until they are this big.
+// Weights of a real step come from memory, not from a cache: copies of a matrix are used in turn until they are this
+// big.
 constexpr int64_t kColdBytes = int64_t{200} << 20;
 
 std::vector<float> RandomFloats(int64_t count, float scale) {

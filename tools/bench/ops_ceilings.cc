@@ -11,6 +11,7 @@
 // clang-format on
 
 #include <glog/logging.h>
+#include <time.h>
 
 #include <algorithm>
 #include <vector>
@@ -88,20 +89,26 @@ Loops LoopsFor(int64_t target) {
 
 // Best rate of passes that each do `work` units on all threads.
 template <typename Pass>
-double BestRate(double work, absl::Duration duration, Pass&& pass) {
+double BestRate(double work, Clock clock, absl::Duration duration, Pass&& pass) {
   double best = 0.0;
   const absl::Time end = absl::Now() + duration;
   do {
-    const int64_t begin = absl::GetCurrentTimeNanos();
+    const int64_t begin = ClockNanos(clock);
     pass();
-    best = std::max(best, work * 1e9 / static_cast<double>(absl::GetCurrentTimeNanos() - begin));
+    best = std::max(best, work * 1e9 / static_cast<double>(ClockNanos(clock) - begin));
   } while (absl::Now() < end);
   return best;
 }
 
 }  // namespace
 
-double MeasureReadBytesPerSecond(int num_threads, absl::Duration duration) {
+int64_t ClockNanos(Clock clock) {
+  timespec now;
+  PCHECK(clock_gettime(clock == Clock::kWall ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID, &now) == 0);
+  return now.tv_sec * int64_t{1000000000} + now.tv_nsec;
+}
+
+double MeasureReadBytesPerSecond(int num_threads, Clock clock, absl::Duration duration) {
   constexpr int64_t kBytes = int64_t{512} << 20;
   auto buffer = kernels::cpu::AllocateHost(kBytes);
   CHECK(buffer.ok()) << buffer.status();
@@ -110,7 +117,7 @@ double MeasureReadBytesPerSecond(int num_threads, absl::Duration duration) {
   const Loops loops = LoopsFor(kernels::cpu::SupportedIsas()[0].target);
   pool.ParallelFor(kBytes / 8, false, [&](kernels::cpu::Range r, int) { std::fill(data + r.begin, data + r.end, 1); });
   std::vector<uint64_t> sink(num_threads * 8);
-  return BestRate(kBytes, duration, [&] {
+  return BestRate(kBytes, clock, duration, [&] {
     pool.Run([&](int thread) {
       const kernels::cpu::Range r = kernels::cpu::SplitRange(kBytes / 8, num_threads, thread);
       sink[thread * 8] += loops.read(data + r.begin, r.size() * 8);
@@ -118,7 +125,7 @@ double MeasureReadBytesPerSecond(int num_threads, absl::Duration duration) {
   });
 }
 
-double MeasureFmaFlopsPerSecond(int num_threads, const std::string& isa, absl::Duration duration) {
+double MeasureFmaFlopsPerSecond(int num_threads, const std::string& isa, Clock clock, absl::Duration duration) {
   int64_t target = 0;
   for (const kernels::cpu::Isa& one : kernels::cpu::SupportedIsas()) target = one.name == isa ? one.target : target;
   CHECK_NE(target, 0) << "no instruction set " << isa;
@@ -126,7 +133,7 @@ double MeasureFmaFlopsPerSecond(int num_threads, const std::string& isa, absl::D
   constexpr int64_t kTurns = 400000;
   kernels::cpu::ThreadPool pool(num_threads);
   std::vector<float> sink(num_threads * 16);
-  return BestRate(static_cast<double>(kTurns * loops.flops_per_turn() * num_threads), duration,
+  return BestRate(static_cast<double>(kTurns * loops.flops_per_turn() * num_threads), clock, duration,
                   [&] { pool.Run([&](int thread) { sink[thread * 16] += loops.fma(kTurns); }); });
 }
 

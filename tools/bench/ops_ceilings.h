@@ -1,20 +1,29 @@
-// What this machine can do at most, measured now: the figures that every other figure is divided by. Runs on the given threads.
+// What this machine can do at most, measured now: the figures that every other figure is divided by. Runs on the given
+// threads.
 #ifndef QUIRE_TOOLS_BENCH_OPS_CEILINGS_H_
 #define QUIRE_TOOLS_BENCH_OPS_CEILINGS_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/time/time.h"
 
 namespace quire::bench {
 
-// Bytes per second that all threads together read from memory: four streams and software prefetch on each thread, over a buffer
-// far larger than the caches; the best of the passes that fit `duration`. Errors: none; aborts without 512 MiB of memory.
-double MeasureReadBytesPerSecond(int num_threads, absl::Duration duration);
+// What time is read from: the wall, or the calling thread's own processor time, which other processes on a busy machine
+// do not stretch (one thread only).
+enum class Clock { kWall, kThread };
 
-// f32 operations per second (two per fused multiply-add) of all threads together, from registers, with instruction set `isa` of
-// kernels::CpuIsas(). The best of the passes that fit `duration`.
-double MeasureFmaFlopsPerSecond(int num_threads, const std::string& isa, absl::Duration duration);
+int64_t ClockNanos(Clock clock);
+
+// Bytes per second that all threads together read from memory: four streams and software prefetch on each thread, over
+// a buffer far larger than the caches; the best of the passes that fit `duration`. Errors: none; aborts without 512 MiB
+// of memory.
+double MeasureReadBytesPerSecond(int num_threads, Clock clock, absl::Duration duration);
+
+// f32 operations per second (two per fused multiply-add) of all threads together, from registers, with instruction set
+// `isa` of kernels::CpuIsas(). The best of the passes that fit `duration`.
+double MeasureFmaFlopsPerSecond(int num_threads, const std::string& isa, Clock clock, absl::Duration duration);
 
 }  // namespace quire::bench
 

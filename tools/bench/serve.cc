@@ -124,10 +124,10 @@ Ceilings MeasureCeilings() {
   int threads = absl::GetFlag(FLAGS_threads);
   if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   std::cerr << "measuring this machine with " << threads << " threads: " << std::flush;
-  ceilings.read_bytes_per_second = MeasureReadBytesPerSecond(threads, absl::Seconds(2));
+  ceilings.read_bytes_per_second = MeasureReadBytesPerSecond(threads, Clock::kWall, absl::Seconds(2));
   for (const std::string& isa : kernels::CpuIsas()) {
     ceilings.fma_flops_per_second =
-        std::max(ceilings.fma_flops_per_second, MeasureFmaFlopsPerSecond(threads, isa, absl::Seconds(1)));
+        std::max(ceilings.fma_flops_per_second, MeasureFmaFlopsPerSecond(threads, isa, Clock::kWall, absl::Seconds(1)));
   }
   std::fprintf(stderr, "%.1f GB/s read, %.0f GFLOP/s\n", ceilings.read_bytes_per_second * 1e-9,
                ceilings.fma_flops_per_second * 1e-9);
@@ -184,8 +184,9 @@ Overhead MeasureOverhead(v1::Generator::Stub* stub, const RunOptions& run) {
     if (record.ok) ttft.push_back(record.ttft);
   }
   overhead.num_probes = static_cast<int64_t>(ttft.size());
-  // With more than a step each, the workers' time per step is not their time per request.
-  overhead.measured = overhead.num_probes >= kStepWindow && result.steps <= ttft.size() + 2;
+  // One step computes the token, a second one without work may tell the ranks that the request has ended; with more than that the workers'
+  // time per step is not their time per request.
+  overhead.measured = overhead.num_probes >= kStepWindow && result.steps <= 2 * ttft.size() + 2;
   overhead.ttft_p50 = Summarize(std::move(ttft)).p50 * 1e-3;
   overhead.worker_p50 = GetTimes(stub).worker_p50;
   return overhead;

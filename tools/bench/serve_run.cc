@@ -18,12 +18,14 @@
 namespace quire::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using SteadyClock = std::chrono::steady_clock;
 
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr int kBarWidth = 32;
 
-double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double SecondsSince(SteadyClock::time_point start) {
+  return std::chrono::duration<double>(SteadyClock::now() - start).count();
+}
 
 // The calls in flight and the records of those that ended.
 class Calls {
@@ -86,7 +88,7 @@ class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
     params->set_seed(1);
     record_.input_tokens = static_cast<int64_t>(spec.prompt_ids.size());
     calls_->Started(&context_);
-    start_ = Clock::now();
+    start_ = SteadyClock::now();
     stub->async()->Generate(&context_, &request_, this);
     StartRead(&response_);
     StartCall();
@@ -126,7 +128,7 @@ class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
   v1::GenerateRequest request_;
   v1::GenerateResponse response_;
   RequestRecord record_;
-  Clock::time_point start_;
+  SteadyClock::time_point start_;
   bool complete_ = false;
 };
 
@@ -134,7 +136,7 @@ class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
 class Observer {
  public:
   Observer(v1::Generator::Stub* stub, const RunOptions& options, const Calls* calls)
-      : stub_(stub), options_(options), calls_(calls), start_(Clock::now()) {}
+      : stub_(stub), options_(options), calls_(calls), start_(SteadyClock::now()) {}
 
   void Tick() {
     if (absl::Now() - last_ < kTick) return;
@@ -177,7 +179,7 @@ class Observer {
   v1::Generator::Stub* const stub_;
   const RunOptions& options_;
   const Calls* const calls_;
-  const Clock::time_point start_;
+  const SteadyClock::time_point start_;
   absl::Time last_ = absl::InfinitePast();
   double used_tokens_ = 0;
   double running_ = 0;
@@ -204,7 +206,7 @@ RunResult Run(v1::Generator::Stub* stub, const RunOptions& options) {
   Observer observer(stub, options, &calls);
   const absl::Time start = absl::Now();
   const absl::Time end = start + options.time_limit;
-  const Clock::time_point clock_start = Clock::now();
+  const SteadyClock::time_point clock_start = SteadyClock::now();
   for (int64_t i = 0; i < options.num_requests && absl::Now() < end;) {
     observer.Tick();
     if (open_loop) {

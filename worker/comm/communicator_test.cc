@@ -1,8 +1,12 @@
 // Every communicator between real processes: sums in rank order with equal bits, gathers, deaths, aborts.
 #include "worker/comm/communicator.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -174,7 +178,7 @@ TEST_P(CommunicatorTest, HungRankShowsByTimeout) {
     options.timeout = absl::Milliseconds(800);
     auto comm = CreateCommunicator(options, &store);
     if (!comm.ok()) return 10;
-    if (rank == 1) absl::SleepFor(absl::Seconds(8));
+    if (rank == 1) absl::SleepFor(absl::Seconds(3));
     return rank == 1 ? 0 : ExpectUnavailable(comm->get(), false, 1);
   });
   for (pid_t pid : pids) EXPECT_EQ(Wait(pid), 0);
@@ -232,6 +236,32 @@ TEST(ShmTest, RanksMayBeThreads) {
   }
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(codes, std::vector<int>({0, 0, 0}));
+}
+
+TEST(ShmTest, NoNameIsLeft) {
+  // What a killed rank left a minute ago is taken away; what is young, or held by a rank that still forms, stays.
+  const std::string old = "/quire-test-old", held = "/quire-test-held", young = "/quire-test-young";
+  std::vector<int> fds;
+  for (const std::string& name : {old, held, young}) {
+    fds.push_back(shm_open(name.c_str(), O_CREAT | O_RDWR, 0600));
+    ASSERT_GE(fds.back(), 0) << name;
+  }
+  ASSERT_EQ(flock(fds[1], LOCK_SH), 0);
+  const timespec past[2] = {{time(nullptr) - 3600, 0}, {time(nullptr) - 3600, 0}};
+  ASSERT_EQ(futimens(fds[0], past), 0);
+  ASSERT_EQ(futimens(fds[1], past), 0);
+  const auto exists = [](const std::string& name) { return access(("/dev/shm" + name).c_str(), F_OK) == 0; };
+  const std::string dir = TempDir();
+  const auto pids = Fork(2, [&](int rank) {
+    DirectoryStore store(dir);
+    auto comm = CreateCommunicator(Options("shm", rank, 2), &store);
+    return comm.ok() ? CheckCollectives(comm->get()) : 9;
+  });
+  for (pid_t pid : pids) EXPECT_EQ(Wait(pid), 0);
+  EXPECT_FALSE(exists(old));
+  EXPECT_TRUE(exists(held));
+  EXPECT_TRUE(exists(young));
+  for (const std::string& name : {old, held, young}) shm_unlink(name.c_str());
 }
 
 TEST(FactoryTest, RefusesByName) {

@@ -3,7 +3,8 @@
 //
 // Thread rule: none of its own; the words are atomics, the slots are handed over by the barrier of shm_communicator.
 // Invariants:
-//   S1  The segment has a name only while the group forms; when the last process unmaps it, it is gone.
+//   S1  The segment has a name only while the group forms; when the last process unmaps it, it is gone. Rank 0 holds a lock on it as long
+//       as it has a name: a name without a lock was left by a rank 0 that was killed while it formed, and the next Create takes it away.
 //   S2  Its pages are reserved when it is made: a full /dev/shm is an error then, never a SIGBUS later.
 #ifndef QUIRE_WORKER_COMM_SHM_SEGMENT_H_
 #define QUIRE_WORKER_COMM_SHM_SEGMENT_H_
@@ -59,13 +60,12 @@ class ShmSegment final {
   float* result() const;
 
  private:
-  ShmSegment(std::string name, int world_size, bool linked)
-      : name_(std::move(name)), world_size_(world_size), linked_(linked) {}
+  ShmSegment(std::string name, int world_size) : name_(std::move(name)), world_size_(world_size) {}
   absl::Status Map(int fd);
 
-  std::string name_;
-  int world_size_;
-  bool linked_;
+  const std::string name_;
+  const int world_size_;
+  int lock_fd_ = -1;  // rank 0 only, until Unlink
   void* base_ = nullptr;
 };
 

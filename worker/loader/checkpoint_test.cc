@@ -25,7 +25,7 @@ std::string MakeDir(const std::string& name) {
 
 void Write(const std::string& path, const std::string& content) { std::ofstream(path, std::ios::binary) << content; }
 
-// A file of one F32 tensor per name, two elements each: 0.5, 1.5, ... The header is `padding` bytes longer than it needs to be.
+// A file of one F32 tensor per name, two elements each: 0.5, 1.5, ... The header is `padding` bytes too long.
 std::string FileOf(const std::vector<std::string>& names, int padding = 0) {
   std::string json = "{", data;
   for (size_t i = 0; i < names.size(); ++i) {
@@ -78,9 +78,9 @@ TEST(CheckpointTest, ReadsWhatTheIndexNamesAndNothingElse) {
   Write(dir + "/one.safetensors", FileOf({"a"}));
   Write(dir + "/two.safetensors", FileOf({"b", "c"}));
   Write(dir + "/consolidated.safetensors", "rubbish that nobody names");
-  Write(
-      dir + "/model.safetensors.index.json",
-      R"({"metadata":{"total_size":24},"weight_map":{"a":"one.safetensors","b":"two.safetensors","c":"two.safetensors"}})");
+  Write(dir + "/model.safetensors.index.json",
+        R"({"metadata":{"total_size":24},
+            "weight_map":{"a":"one.safetensors","b":"two.safetensors","c":"two.safetensors"}})");
   auto checkpoint = Checkpoint::Open(dir);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_EQ((*checkpoint)->tensors().size(), 3u);
@@ -144,6 +144,10 @@ TEST(CheckpointTest, DirectoriesWithoutWeightsAreNamed) {
   auto directory = Checkpoint::Open(dir);
   EXPECT_TRUE(absl::IsInvalidArgument(directory.status()));
   EXPECT_THAT(std::string(directory.status().message()), HasSubstr("not a regular file"));
+  const std::string pipe_dir = MakeDir("pipe");
+  EXPECT_EQ(mkfifo((pipe_dir + "/model.safetensors").c_str(), 0644), 0);
+  auto pipe = Checkpoint::Open(pipe_dir);
+  EXPECT_THAT(std::string(pipe.status().message()), HasSubstr("not a regular file"));
 }
 
 }  // namespace

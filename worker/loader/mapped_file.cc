@@ -23,7 +23,8 @@ absl::Status ErrnoStatus(const std::string& path, const char* what, int error) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Not blocking: opening a pipe that nobody writes to would wait for ever.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return ErrnoStatus(path, "open", errno);
   struct stat info;
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -45,15 +46,19 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(data_, size_);
 }
 
-void MappedFile::DropPages(const uint8_t* begin, int64_t bytes) const {
+void MappedFile::Prefetch(const uint8_t* begin, int64_t bytes) const { Advise(begin, bytes, MADV_WILLNEED); }
+
+void MappedFile::DropPages(const uint8_t* begin, int64_t bytes) const { Advise(begin, bytes, MADV_DONTNEED); }
+
+void MappedFile::Advise(const uint8_t* begin, int64_t bytes, int advice) const {
   CHECK(begin >= data_ && bytes >= 0 && begin + bytes <= data_ + size_)
       << path_ << ": " << bytes << " bytes outside of the mapping";
   if (bytes == 0) return;
   const uintptr_t page = sysconf(_SC_PAGESIZE);
   const uintptr_t first = reinterpret_cast<uintptr_t>(begin) / page * page;
   const uintptr_t last = reinterpret_cast<uintptr_t>(begin) + bytes;
-  // Only advice: neighbours on the border pages fault in again, and a refusal costs memory, not correctness.
-  madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  // Only advice: dropped neighbours on the border pages fault in again, and a refusal costs time or memory, no more.
+  madvise(reinterpret_cast<void*>(first), last - first, advice);
 }
 
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, int64_t max_bytes) {

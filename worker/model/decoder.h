@@ -4,8 +4,8 @@
 // Invariants:
 //   D1  No model family is known here; a difference between families is a field of the spec or a view that is empty.
 //   D2  All memory is taken at creation: a step allocates nothing but chunks of the rope table that were reserved then.
-//   D3  With one rank no collective is called. With more, all ranks make the same calls: their number and sizes follow
-//   from the batch.
+//   D3  With one rank no collective is called. With more, all ranks make the same calls: the batch alone gives their
+//       number and sizes.
 #ifndef QUIRE_WORKER_MODEL_DECODER_H_
 #define QUIRE_WORKER_MODEL_DECODER_H_
 

@@ -21,7 +21,8 @@ enum class Need : uint8_t {
   kUnlessTied,  // must where the head is its own matrix; ignored where it is the embedding
 };
 
-// How one tensor of a file holds its roles.
+// How one tensor of a file holds its roles. Fused kinds of other families join here: binding turns each into rows of
+// the stored tensor, and nothing after binding knows of them.
 enum class Layout : uint8_t {
   kConcat,            // the roles' rows one below the other; one role: the tensor itself
   kConcatTransposed,  // the same with axes [in, out] ("Conv1D")

@@ -1,7 +1,9 @@
 // config.json and generation_config.json of a Hugging Face directory, read into one vocabulary of fields.
 //
 // Several names of one fact become one field here; what a family takes for an absent field stands in its row
-// (families.h). Thread rule: pure but for ReadHfConfig; any thread.
+// (families.h).
+//
+// Thread rule: pure but for ReadHfConfig; any thread.
 #ifndef QUIRE_WORKER_MODEL_HF_CONFIG_H_
 #define QUIRE_WORKER_MODEL_HF_CONFIG_H_
 

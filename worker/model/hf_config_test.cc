@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <iterator>
+#include <random>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "worker/model/families.h"
@@ -165,6 +169,35 @@ TEST(HfConfigTest, BadConfigsGetOneMessageThatNamesKeyAndValue) {
     EXPECT_LT(message.size(), 500u);
     for (const std::string& part : bad.message) EXPECT_THAT(message, HasSubstr(part));
   }
+}
+
+// Mutations of a good config: a message or a spec whose numbers fit together, never a crash.
+TEST(HfConfigTest, MutatedConfigsNeverCrash) {
+  const std::string good = With(R"("rope_scaling":{"type":"llama3","factor":8.0,"low_freq_factor":1.0,
+      "high_freq_factor":4.0},"head_dim":16,"num_key_value_heads":2,"eos_token_id":[1,2],"rms_norm_eps":1e-5)");
+  static constexpr const char* kPieces[] = {"0", "-1", "99999999999", "1e308", "null", "true", "\"",   "{",  "}",
+                                            "[", "]",  ",",           ":",     "0.5",  "\\",   "\xff", "[]", "{}"};
+  std::mt19937_64 random(7);
+  int num_accepted = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::string config = good;
+    for (int edit = random() % 3; edit >= 0; --edit) {
+      const size_t at = random() % config.size();
+      const std::string piece = kPieces[random() % std::size(kPieces)];
+      const size_t length = random() % 2 == 0 ? 0 : std::min<size_t>(1 + random() % 3, config.size() - at);
+      config.replace(at, length, piece);
+    }
+    auto spec = SpecOf(config);
+    if (!spec.ok()) {
+      EXPECT_FALSE(spec.status().message().empty());
+      continue;
+    }
+    ++num_accepted;
+    EXPECT_EQ(spec->num_heads % spec->num_kv_heads, 0);
+    EXPECT_TRUE(spec->rope.dims > 0 && spec->rope.dims % 2 == 0 && spec->rope.dims <= spec->head_dim);
+    EXPECT_TRUE(spec->hidden_size > 0 && spec->ffn_size > 0 && spec->num_layers > 0 && spec->vocab_size > 0);
+  }
+  EXPECT_GT(num_accepted, 100) << "the mutations are too wild to test anything past the parser";
 }
 
 TEST(HfConfigTest, GenerationConfigIsNamedInItsOwnErrors) {

@@ -105,7 +105,9 @@ LogitRows ModelFixture::Step(const std::vector<SequenceChunk>& chunks) {
     flat[r].assign(logits->as<float>(), logits->as<float>() + logits->num_elements());
   });
   for (const auto& other : flat) {
-    CHECK(std::memcmp(other.data(), flat[0].data(), flat[0].size() * sizeof(float)) == 0) << "the ranks differ";
+    CHECK_EQ(other.size(), flat[0].size());
+    const auto same_bits = [](const float& a, const float& b) { return std::memcmp(&a, &b, sizeof(float)) == 0; };
+    CHECK(std::equal(other.begin(), other.end(), flat[0].begin(), same_bits)) << "the ranks differ";
   }
   LogitRows rows;
   for (size_t i = 0; i < logit_rows.size(); ++i) {

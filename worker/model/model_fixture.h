@@ -42,7 +42,8 @@ class ModelFixture {
 
   static absl::StatusOr<std::unique_ptr<ModelFixture>> Load(const FixtureOptions& options);
 
-  // One step of all ranks, each on its thread. CHECK-fails unless all ranks return the same bits. Returns the wanted rows in batch order.
+  // One step of all ranks, each on its thread. CHECK-fails unless all ranks return the same bits. Returns the wanted
+  // rows in batch order.
   LogitRows Step(const std::vector<SequenceChunk>& chunks);
 
   // Forgets what a sequence has computed.

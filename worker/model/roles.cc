@@ -8,8 +8,7 @@ namespace {
 // Indexed by Role.
 const RoleInfo kRoles[kNumRoles] = {
     // Every rank has the whole file mapped and a step reads a handful of rows, so the embedding is not split: looking
-    // up any row in the mapping
-    // costs less than the all-reduce that joining vocabulary shards would.
+    // a row up in the mapping costs less than the all-reduce that joining vocabulary shards would.
     {"embedding", Axis::kVocab, Axis::kHidden, Split::kNone},
     {"positions", Axis::kPositions, Axis::kHidden, Split::kNone},
     {"final norm", Axis::kHidden, Axis::kOne, Split::kNone},

@@ -1,7 +1,9 @@
 // The cosines and sines that rotary positions turn by, computed as far as positions have come.
 //
 // A long-context model's whole table is tens of megabytes and most requests never reach its end: rows are filled in
-// chunks, on first use. Thread rule: the rank's compute thread.
+// chunks, on first use.
+//
+// Thread rule: the rank's compute thread.
 #ifndef QUIRE_WORKER_MODEL_ROPE_TABLE_H_
 #define QUIRE_WORKER_MODEL_ROPE_TABLE_H_
 

@@ -1,8 +1,8 @@
 // Which part of every canonical tensor one rank of a tensor-parallel group holds. Pure; any thread.
 //
 // Invariants:
-//   P1  The ranks' ranges of an axis tile it in rank order; key/value heads alone may be held by several neighbouring
-//   ranks. P2  A rank's query heads use exactly its key/value heads, the same number each.
+//   P1  The ranks' ranges of an axis tile it in rank order; only key/value heads may be held by several, neighbours.
+//   P2  A rank's query heads use exactly its key/value heads, the same number each.
 #ifndef QUIRE_WORKER_MODEL_SHARD_H_
 #define QUIRE_WORKER_MODEL_SHARD_H_
 

@@ -27,6 +27,8 @@ class WeightLoader {
 
   std::vector<PackJob> PlanJobs();
   int64_t SourceBytes(const PackJob& job) const;
+  // Lets the disk work on a job's slices while another job is packed.
+  void Prefetch(const PackJob& job) const;
   absl::Status Pack(const PackJob& job, DType stored);
   void LoadNorm(Role role, int64_t layer, NormWeights* out);
   // Moves all norms and biases to the device, as one buffer, and makes their views.
@@ -98,6 +100,18 @@ TensorView WeightLoader::SliceOf(Role role, int64_t layer) {
   CHECK_LE(rows.begin + rows.count, bound.rows) << InfoOf(role).name;
   view = kernels::SliceRows(view, bound.begin + rows.begin, rows.count);
   return kernels::SliceCols(view, cols.begin, cols.count);
+}
+
+void WeightLoader::Prefetch(const PackJob& job) const {
+  for (const Role role : job.roles) {
+    const BoundTensor& bound = BoundOf(role, Part::kWeight, job.layer);
+    const CheckpointTensor& source = *bound.source;
+    // A slice of columns touches every page of its rows.
+    const ShardRange rows = ShardRows(shard_, spec_, role);
+    const int64_t row_bytes = bound.transposed ? 0 : source.size_bytes() / source.entry.shape[0];
+    const int64_t begin = row_bytes * (bound.begin + rows.begin);
+    source.file->Prefetch(source.data + begin, bound.transposed ? source.size_bytes() : row_bytes * rows.count);
+  }
 }
 
 absl::Status WeightLoader::Pack(const PackJob& job, DType stored) {
@@ -185,9 +199,11 @@ absl::StatusOr<Weights> LoadWeights(const ModelSpec& spec, const Shard& shard, c
   const std::vector<PackJob> jobs = loader.PlanJobs();
   int64_t bytes_total = 0, bytes_loaded = 0;
   for (const PackJob& job : jobs) bytes_total += loader.SourceBytes(job);
-  for (const PackJob& job : jobs) {
-    if (absl::Status s = loader.Pack(job, options.stored); !s.ok()) return s;
-    bytes_loaded += loader.SourceBytes(job);
+  loader.Prefetch(jobs.front());
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    if (i + 1 < jobs.size()) loader.Prefetch(jobs[i + 1]);
+    if (absl::Status s = loader.Pack(jobs[i], options.stored); !s.ok()) return s;
+    bytes_loaded += loader.SourceBytes(jobs[i]);
     if (options.progress) options.progress(bytes_loaded, bytes_total);
   }
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {

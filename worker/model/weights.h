@@ -3,7 +3,7 @@
 // Thread rule: the loading thread; afterwards read-only.
 // Invariants:
 //   W1  A rank reads only its own slices of the files.
-//   W2  Pages of a tensor are given back as soon as it is packed: the peak of a load is the weights plus one matrix's source.
+//   W2  Pages of a tensor are given back as soon as it is packed: a load peaks at the weights plus one source.
 #ifndef QUIRE_WORKER_MODEL_WEIGHTS_H_
 #define QUIRE_WORKER_MODEL_WEIGHTS_H_
 

@@ -132,7 +132,7 @@ void Session::Free() {
   if (runner_ != nullptr) context_->on_ready(false);
   runner_.reset();
   cache_.reset();
-  model_.reset();
+  context_->shards->Keep(std::exchange(shard_, {}));
   std::unique_ptr<Communicator> comm;
   {
     absl::MutexLock lock(&mu_);
@@ -144,10 +144,10 @@ void Session::Free() {
 absl::Status Session::Handle(const Queued& queued) {
   switch (queued.message.message_case()) {
     case v1::CoordinatorMessage::kLoad:
-      if (model_ != nullptr) return absl::FailedPreconditionError("a second Load");
+      if (shard_.model != nullptr) return absl::FailedPreconditionError("a second Load");
       return HandleLoad(queued.message.load());
     case v1::CoordinatorMessage::kStart:
-      if (model_ == nullptr || runner_ != nullptr) return absl::FailedPreconditionError("Start not after Loaded");
+      if (shard_.model == nullptr || runner_ != nullptr) return absl::FailedPreconditionError("Start not after Loaded");
       return HandleStart(queued.message.start());
     case v1::CoordinatorMessage::kStep:
       if (runner_ == nullptr) return absl::FailedPreconditionError("a Step before Started");
@@ -180,8 +180,8 @@ absl::Status Session::HandleLoad(const v1::Load& load) {
   if (!ranks_sharing.ok()) return ranks_sharing.status();
   if (absl::Status s = PlanCache(load, *ranks_sharing); !s.ok()) return s;
 
-  const ModelFacts& facts = model_->facts();
-  const kernels::KvCacheLayout layout = model_->CacheLayout(load.block_size());
+  const ModelFacts& facts = shard_.model->facts();
+  const kernels::KvCacheLayout layout = shard_.model->CacheLayout(load.block_size());
   v1::RankMessage message;
   v1::Loaded* loaded = message.mutable_loaded();
   loaded->set_device_blocks(static_cast<uint32_t>(planned_blocks_));
@@ -231,10 +231,21 @@ absl::Status Session::LoadShard(const v1::Load& load) {
   options.max_num_batched_tokens = load.max_num_batched_tokens();
   options.max_num_logit_rows = load.max_num_seqs();
   options.progress = [this](int64_t loaded, int64_t total) { ReportProgress(loaded, total); };
-  absl::StatusOr<std::unique_ptr<Model>> model = context_->load_model(options, context_->backend, comm_.get());
-  if (!model.ok()) return model.status();
-  model_ = *std::move(model);
-  const int32_t longest = model_->facts().max_model_len;
+  const std::string key = ShardKey(options);
+  shard_ = context_->shards->Take(key);
+  if (shard_.model == nullptr) {
+    shard_.key = key;
+    shard_.comm = std::make_unique<CommunicatorSlot>(options.rank, options.world_size);
+    shard_.comm->Use(comm_.get());
+    absl::StatusOr<std::unique_ptr<Model>> model = context_->load_model(options, context_->backend, shard_.comm.get());
+    if (!model.ok()) return model.status();
+    shard_.model = *std::move(model);
+  } else {
+    LOG(INFO) << "rank " << join_.rank() << ": the shard is still here";
+    shard_.comm->Use(comm_.get());
+    ReportProgress(shard_.model->facts().weight_bytes, shard_.model->facts().weight_bytes);
+  }
+  const int32_t longest = shard_.model->facts().max_model_len;
   if (load.max_model_len() > static_cast<uint32_t>(longest)) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_model_len ", load.max_model_len(), " is over the model's own limit of ", longest));
@@ -271,12 +282,12 @@ absl::Status Session::PlanCache(const v1::Load& load, int64_t ranks_sharing) {
   request.ranks_sharing = ranks_sharing;
   request.utilization = load.memory_utilization();
   request.kv_cache_memory_bytes = static_cast<int64_t>(load.kv_cache_memory_bytes());
-  request.block_bytes = model_->CacheLayout(load.block_size()).block_bytes();
+  request.block_bytes = shard_.model->CacheLayout(load.block_size()).block_bytes();
   request.block_size = load.block_size();
   request.max_num_seqs = load.max_num_seqs();
   request.max_model_len = max_model_len_;
   request.max_num_batched_tokens = load.max_num_batched_tokens();
-  request.vocab_size = model_->facts().vocab_size;
+  request.vocab_size = shard_.model->facts().vocab_size;
   const absl::StatusOr<MemoryPlan> plan = PlanMemory(request);
   if (!plan.ok()) return plan.status();
   planned_blocks_ = plan->device_blocks;
@@ -289,17 +300,17 @@ absl::Status Session::HandleStart(const v1::Start& start) {
                                                    start.host_blocks(), " host blocks, this rank offered ",
                                                    planned_blocks_, " and 0"));
   }
-  kernels::KvCacheLayout layout = model_->CacheLayout(load_.block_size());
+  kernels::KvCacheLayout layout = shard_.model->CacheLayout(load_.block_size());
   layout.num_blocks = start.device_blocks();
   auto cache = KvCache::Create(layout, start.host_blocks(), context_->backend);
   if (!cache.ok()) return cache.status();
   cache_ = *std::move(cache);
   RunnerOptions options;
   options.rank = static_cast<int>(join_.rank());
-  options.table = {model_->facts().vocab_size, max_model_len_, static_cast<int32_t>(load_.block_size()),
+  options.table = {shard_.model->facts().vocab_size, max_model_len_, static_cast<int32_t>(load_.block_size()),
                    static_cast<int32_t>(start.device_blocks()), static_cast<int32_t>(start.host_blocks())};
   options.batch = {static_cast<int32_t>(load_.max_num_seqs()), static_cast<int32_t>(load_.max_num_batched_tokens())};
-  runner_ = std::make_unique<ModelRunner>(options, context_->backend, model_.get(), cache_.get());
+  runner_ = std::make_unique<ModelRunner>(options, context_->backend, shard_.model.get(), cache_.get());
   v1::RankMessage message;
   message.mutable_started();
   context_->on_ready(true);

@@ -7,7 +7,7 @@
 //   SE2  Join, Load, Start, then steps 1, 2, 3, ... of the joined epoch, each with a true digest; the last step again is answered from
 //        the cached reply. Anything else ends the session.
 //   SE3  An error before Started is sent as Failed, later ones are the stream's status. The process goes on either way.
-//   SE4  A session touches the device only after the one before it has let go of model and cache.
+//   SE4  A session touches the device only after the one before it has let go of it: its cache freed, its shard handed to the keeper.
 #ifndef QUIRE_WORKER_SERVICE_SESSION_H_
 #define QUIRE_WORKER_SERVICE_SESSION_H_
 
@@ -29,6 +29,7 @@
 #include "worker/runtime/model_runner.h"
 #include "worker/service/outbox.h"
 #include "worker/service/session_store.h"
+#include "worker/service/shard_keeper.h"
 
 namespace quire::worker {
 
@@ -38,6 +39,7 @@ struct WorkerContext {
   int num_threads = 1;
   std::function<absl::StatusOr<std::unique_ptr<Model>>(const LoadOptions&, kernels::Backend*, Communicator*)>
       load_model;
+  ShardKeeper* shards = nullptr;  // set by the service
   // Told true when a session has started, false when it ends.
   std::function<void(bool ready)> on_ready;
 };
@@ -96,7 +98,7 @@ class Session final {
   // Compute thread only.
   v1::Join join_;
   v1::Load load_;
-  std::unique_ptr<Model> model_;
+  LoadedShard shard_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<ModelRunner> runner_;
   int64_t planned_blocks_ = 0;

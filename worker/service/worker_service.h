@@ -21,7 +21,7 @@ namespace quire::worker {
 
 class WorkerService final : public v1::Worker::CallbackService {
  public:
-  explicit WorkerService(WorkerContext context) : context_(std::move(context)) {}
+  explicit WorkerService(WorkerContext context) : context_(std::move(context)) { context_.shards = &shards_; }
   ~WorkerService() override { Shutdown(); }
 
   grpc::ServerBidiReactor<v1::CoordinatorMessage, v1::RankMessage>* Session(
@@ -36,7 +36,8 @@ class WorkerService final : public v1::Worker::CallbackService {
   // Makes `session` the live one. Errors: FAILED_PRECONDITION protocol version or epoch; INVALID_ARGUMENT rank; UNAVAILABLE shutting down.
   absl::Status Admit(const v1::Join& join, const std::shared_ptr<worker::Session>& session);
 
-  const WorkerContext context_;
+  ShardKeeper shards_;
+  WorkerContext context_;  // fixed after construction
   absl::Mutex mu_;
   std::shared_ptr<worker::Session> current_ ABSL_GUARDED_BY(mu_);
   uint64_t epoch_ ABSL_GUARDED_BY(mu_) = 0;

@@ -11,6 +11,7 @@ Usage, in a virtual environment outside the tree:
 Running it twice gives the same bytes.
 """
 
+import collections
 import copy
 import json
 import pathlib
@@ -25,6 +26,7 @@ from variants import LLAMA3_PATTERN, VARIANTS, added
 SEED = 20240917
 BYTE_LEVEL_SIZE = 2600
 BYTE_FALLBACK_SIZE = 2400
+ALPHABET_SIZE = 220
 NUM_ID_SEQUENCES = 300
 VARIANT_LINE_STRIDE = 3
 VERSION = "0.23.3"
@@ -71,9 +73,11 @@ def train_byte_fallback(corpus):
     trainer = trainers.BpeTrainer(
         vocab_size=BYTE_FALLBACK_SIZE,
         show_progress=False,
-        limit_alphabet=220,
         special_tokens=["<unk>", "<s>", "</s>"] + byte_tokens)
-    tokenizer.train_from_iterator(corpus, trainer)
+    # Rare characters must be left to the bytes. The trainer's own limit breaks ties at random, so they are taken out here.
+    counts = collections.Counter("".join(corpus))
+    kept = set(sorted(counts, key=lambda c: (-counts[c], c))[:ALPHABET_SIZE])
+    tokenizer.train_from_iterator(["".join(c for c in text if c in kept) for text in corpus], trainer)
     data = json.loads(tokenizer.to_str())
     data["added_tokens"] = [t for t in data["added_tokens"] if t["content"] not in set(byte_tokens)]
     for token in data["added_tokens"]:
