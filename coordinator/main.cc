@@ -79,6 +79,8 @@ ABSL_FLAG(int32_t, max_num_batched_tokens, 2048,
 ABSL_FLAG(int32_t, max_queue_len, 1024, "Requests that may wait; more are refused with RESOURCE_EXHAUSTED.");
 ABSL_FLAG(int32_t, max_logprobs, 20, "Most log-probabilities per token that a request may ask for.");
 ABSL_FLAG(int32_t, block_size, 16, "Tokens per block of the KV cache.");
+ABSL_FLAG(bool, enable_prefix_caching, true,
+          "Keep the KV blocks of ended requests while there is room and share them with later prompts that begin alike.");
 ABSL_FLAG(double, gpu_memory_utilization, 0.9,
           "Share of the memory left beside the weights that the KV cache may take; of the host's memory where workers "
           "compute on CPUs.");
@@ -237,7 +239,7 @@ engine::EngineOptions EngineOptions() {
   options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
   options.max_queue_len = absl::GetFlag(FLAGS_max_queue_len);
-  options.max_model_len = absl::GetFlag(FLAGS_max_model_len);
+  options.enable_prefix_caching = absl::GetFlag(FLAGS_enable_prefix_caching);
   options.min_step_deadline = absl::GetFlag(FLAGS_step_deadline);
   return options;
 }

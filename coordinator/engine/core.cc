@@ -202,6 +202,7 @@ void Core::Commit(Sequence* sequence, int32_t token, TokenLogprobs* logprobs) {
   EmitAction& emit = actions_->emits.back();
   emit.id = group->id;
   emit.delta.index = sequence->index;
+  emit.delta.cached_tokens = group->cached_tokens;
   emit.delta.offset = sequence->output.size();
   sequence->output.push_back(token);
   emit.delta.tokens.emplace_back();
@@ -339,9 +340,17 @@ CoreStats Core::stats() const {
   stats.blocks_cached = scheduler_->kv().index().size();
   stats.cache_queried_tokens = scheduler_->cache_queried_tokens();
   stats.cache_hit_tokens = scheduler_->cache_hit_tokens();
+  // Only last blocks have empty slots; sharers of one each account for their part.
+  const int64_t block_size = scheduler_->kv().block_size();
+  double empty = 0;
   for (Group* group : scheduler_->running()) {
-    group->ForEachLive([&](const Sequence& s) { stats.tokens_used += s.num_computed; });
+    group->ForEachLive([&](const Sequence& s) {
+      if (s.blocks.empty()) return;
+      const int64_t slots = static_cast<int64_t>(s.blocks.size()) * block_size - s.num_computed;
+      empty += static_cast<double>(slots) / scheduler_->kv().pool().refs(s.blocks.back());
+    });
   }
+  stats.tokens_used = stats.blocks_used * block_size - static_cast<int64_t>(empty + 0.5);
   return stats;
 }
 

@@ -97,7 +97,7 @@ struct CoreStats {
   int64_t blocks_cached = 0;  // full blocks that the prefix cache knows, used or free
   int64_t cache_queried_tokens = 0;
   int64_t cache_hit_tokens = 0;
-  int64_t tokens_used = 0;  // computed tokens in blocks, shared ones once per sequence
+  int64_t tokens_used = 0;  // slots of used blocks that hold a token, shared ones once; the rest is fragmentation
 };
 
 class Core {

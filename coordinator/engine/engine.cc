@@ -6,6 +6,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <random>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -21,11 +22,24 @@ namespace quire::engine {
 
 namespace {
 
+// Keys the prefix cache, so that its keys cannot be computed outside of this process.
+std::string RandomSecret() {
+  std::random_device device;
+  std::string secret;
+  while (secret.size() < 32) {
+    const uint32_t word = device();
+    secret.append(reinterpret_cast<const char*>(&word), sizeof(word));
+  }
+  return secret;
+}
+
 CoreOptions MakeCoreOptions(const EngineOptions& options) {
   CoreOptions core;
   core.scheduler.max_num_seqs = options.max_num_seqs;
   core.scheduler.max_num_batched_tokens = options.max_num_batched_tokens;
   core.max_queue_len = options.max_queue_len;
+  core.scheduler.kv.enable_prefix_caching = options.enable_prefix_caching;
+  core.scheduler.kv.secret = RandomSecret();
   core.min_step_deadline = options.min_step_deadline;
   core.max_form_attempts = options.max_form_attempts;
   // Ranks refuse epochs that are not newer. Milliseconds grow faster than replicas form, so a coordinator that is started again is newer than its
@@ -291,6 +305,9 @@ void Engine::Impl::Publish(absl::Time now) {
   loads.generation_tokens_total = core.generation_tokens;
   loads.prompt_tokens_total = core.prompt_tokens;
   loads.stale_replies_total = static_cast<uint64_t>(core.stale_results);
+  loads.cached_blocks = core.blocks_cached;
+  loads.cache_queried_tokens_total = core.cache_queried_tokens;
+  loads.cache_hit_tokens_total = core.cache_hit_tokens;
   loads.epoch = core_.formed() ? core_.epoch() : 0;
   loads.steps = stats_.total_steps();
   loads.gen_throughput = stats_.Throughput(now);

@@ -36,7 +36,7 @@ struct EngineOptions {
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 2048;
   int64_t max_queue_len = 1024;       // waiting requests
-  int64_t max_model_len = 0;          // 0 = the replica's
+  bool enable_prefix_caching = true;
   absl::Duration min_step_deadline = absl::Seconds(30);  // a step may take max(this, 8 x predicted)
   int max_form_attempts = 5;          // consecutive failures before the engine gives up
   absl::Duration stats_interval = absl::Seconds(10);  // between log lines while busy
@@ -46,12 +46,15 @@ struct EngineOptions {
 struct Loads {
   int64_t num_running_reqs = 0;
   int64_t num_waiting_reqs = 0;
-  int64_t num_used_tokens = 0;  // computed tokens held in blocks
+  int64_t num_used_tokens = 0;  // slots that hold a token, shared ones once
   int64_t max_total_num_tokens = 0;
   int64_t num_preemptions = 0;
   int64_t generation_tokens_total = 0;
   int64_t prompt_tokens_total = 0;
   double gen_throughput = 0;  // tokens/s over the last 10 s
+  int64_t cached_blocks = 0;      // full blocks that the prefix cache knows
+  int64_t cache_queried_tokens_total = 0;
+  int64_t cache_hit_tokens_total = 0;
   uint64_t stale_replies_total = 0;
   uint64_t epoch = 0;
   uint64_t steps = 0;

@@ -238,7 +238,9 @@ grpc::ServerUnaryReactor* GeneratorService::GetLoads(CallbackServerContext* cont
         const double total = static_cast<double>(loads.max_total_num_tokens);
         out->set_token_usage(total > 0 ? static_cast<double>(loads.num_used_tokens) / total : 0);
         out->set_gen_throughput(loads.gen_throughput);
-        out->set_cache_hit_rate(0);
+        const double queried = static_cast<double>(loads.cache_queried_tokens_total);
+        out->set_cache_hit_rate(queried > 0 ? static_cast<double>(loads.cache_hit_tokens_total) / queried : 0);
+        out->set_cached_blocks(static_cast<uint64_t>(loads.cached_blocks));
         out->set_num_preemptions(static_cast<uint64_t>(loads.num_preemptions));
         out->set_generation_tokens_total(static_cast<uint64_t>(loads.generation_tokens_total));
         out->set_prompt_tokens_total(static_cast<uint64_t>(loads.prompt_tokens_total));

@@ -37,6 +37,7 @@ void ResponseBuilder::Add(const engine::ChoiceDelta& delta) {
     if (options_.logprobs) choice.logprobs.push_back(token);
   }
   choice.text += delta.text;
+  cached_tokens_ = static_cast<uint32_t>(delta.cached_tokens);
   if (delta.finished) {
     choice.finished = true;
     choice.reason = delta.reason;
@@ -79,6 +80,7 @@ void ResponseBuilder::FillChunk(uint32_t index, v1::GenerateResponse* response) 
   chunk->mutable_token_ids()->Add(choice.ids.begin() + static_cast<ptrdiff_t>(choice.num_sent), choice.ids.end());
   chunk->set_prompt_tokens(options_.prompt_tokens);
   chunk->set_completion_tokens(static_cast<uint32_t>(choice.ids.size()));
+  chunk->set_cached_tokens(cached_tokens_);
   if (!choice.text.empty()) *chunk->mutable_text() = std::exchange(choice.text, std::string());
   if (options_.logprobs) TakeLogprobs(&choice, chunk->mutable_output_logprobs());
   choice.num_sent = choice.ids.size();
@@ -93,7 +95,7 @@ void ResponseBuilder::FillComplete(uint32_t index, v1::GenerateResponse* respons
   complete->set_finish_reason(choice.finished ? FinishReasonName(choice.reason) : "abort");
   complete->set_prompt_tokens(options_.prompt_tokens);
   complete->set_completion_tokens(static_cast<uint32_t>(choice.ids.size()));
-  complete->set_cached_tokens(0);
+  complete->set_cached_tokens(cached_tokens_);
   if (choice.matched_stop_token >= 0) {
     complete->set_matched_stop_token_id(static_cast<uint32_t>(choice.matched_stop_token));
   } else if (!choice.matched_stop_str.empty()) {

@@ -71,6 +71,7 @@ class ResponseBuilder {
   const ResponseOptions options_;
   std::vector<Choice> choices_;
   std::deque<uint32_t> ready_;  // choices with a chunk to send, oldest news first
+  uint32_t cached_tokens_ = 0;
   bool ended_ = false;
   uint32_t next_complete_ = 0;
   engine::RequestTiming timing_;

@@ -147,6 +147,21 @@ TEST_F(GenerateTest, LogprobsAreThereAndConsistent) {
   }
 }
 
+TEST_F(GenerateTest, APromptThatBeginsAlikeIsFoundInTheCache) {
+  std::vector<uint32_t> ids;
+  for (uint32_t i = 0; i < 100; ++i) ids.push_back(300 + i);
+  quire::v1::GenerateRequest request = IdsRequest(ids, 30);
+  request.mutable_sampling_params()->set_logprobs(2);
+  const Output first = cluster_->Generate(request), again = cluster_->Generate(request);
+  ASSERT_TRUE(first.ok() && again.ok());
+  EXPECT_EQ(first.choices[0].cached_tokens(), 0u);
+  EXPECT_EQ(again.choices[0].cached_tokens(), 96u) << "six full blocks of 16";
+  EXPECT_EQ(Fingerprint(first), Fingerprint(again));
+  EXPECT_GT(cluster_->Loads().cache_hit_rate(), 0);
+  EXPECT_GT(cluster_->Loads().cached_blocks(), 5u);
+  EXPECT_TRUE(cluster_->AwaitIdle(absl::Seconds(5))) << "cached blocks are not used ones";
+}
+
 TEST_F(GenerateTest, TokenizeRoundTrip) {
   grpc::ClientContext c1, c2;
   quire::v1::TokenizeRequest tokenize;
