@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace quire::engine {
@@ -58,8 +59,19 @@ void SimReplica::Apply(const StepPlan& plan) {
     s.sampling = fresh.sampling;
     CHECK(sequences_.emplace(fresh.seq, std::move(s)).second) << "sequence " << fresh.seq << " exists already";
   }
-  for (const BlockAppend& a : plan.block_appends) Get(a.seq).blocks.push_back(a.block);
-  for (const BlockReplace& r : plan.block_replaces) Get(r.seq).blocks.at(r.index) = r.block;
+  std::map<int32_t, int> holders;
+  for (const auto& [seq, s] : sequences_) {
+    for (int32_t block : s.blocks) ++holders[block];
+  }
+  for (const BlockAppend& a : plan.block_appends) {
+    CHECK_EQ(holders[a.block]++, 0) << "sequence " << a.seq << " gets block " << a.block << ", which is held";
+    Get(a.seq).blocks.push_back(a.block);
+  }
+  for (const BlockReplace& r : plan.block_replaces) {
+    CHECK_EQ(holders[r.block]++, 0) << "sequence " << r.seq << " gets block " << r.block << ", which is held";
+    --holders[Get(r.seq).blocks.at(r.index)];
+    Get(r.seq).blocks[r.index] = r.block;
+  }
   for (const auto& [from, to] : plan.block_copies) {
     std::copy_n(slots_.begin() + from * block_size_, block_size_, slots_.begin() + to * block_size_);
     ++copies_;

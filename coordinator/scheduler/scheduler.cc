@@ -119,6 +119,7 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   samples_ = samples;
   samples->clear();
   prefill_samples_.clear();
+  prefilled_.clear();
   budget_ = options_.max_num_batched_tokens;
   preempted_ = false;
   ++build_;
@@ -127,6 +128,8 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   PlanPrefills();
   if (!preempted_) Admit(now);
   samples->insert(samples->end(), prefill_samples_.begin(), prefill_samples_.end());
+  // Only now: within one plan nobody enters with a block that another one is just being given.
+  for (Sequence* s : prefilled_) kv_.Publish(s);
   return !plan->decode.empty() || !plan->prefill.empty();
 }
 
@@ -198,8 +201,7 @@ bool Scheduler::PlanPrefill(Sequence* s, size_t index) {
   }
   NewSequence* fresh = s->seq < 0 ? Enter(s) : nullptr;
   kv_.Grow(s, tokens, plan_, fresh);
-  // Already in this step others may read what it writes: in every layer all keys are stored before anyone attends.
-  kv_.Publish(s);
+  prefilled_.push_back(s);
   const bool sample = s->num_remaining() == 0 && s->wants_sample();
   plan_->prefill.push_back({static_cast<uint32_t>(s->seq), static_cast<uint32_t>(tokens), sample});
   budget_ -= tokens;

@@ -96,6 +96,7 @@ class Scheduler {
   StepPlan* plan_ = nullptr;
   std::vector<request::Sequence*>* samples_ = nullptr;
   std::vector<request::Sequence*> prefill_samples_;  // come after all decodes in batch order
+  std::vector<request::Sequence*> prefilled_;
   std::vector<request::Sequence*> ready_;
   int64_t budget_ = 0;
   uint64_t build_ = 0;  // counts plans built
