@@ -359,6 +359,9 @@ int Main(int argc, char** argv) {
     LOG(ERROR) << "unexpected argument '" << words[1] << "'; flags are written --name=value, see --help";
     return 1;
   }
+  // `bazel run` starts us elsewhere; paths are meant from where the user stands.
+  const char* directory = getenv("BUILD_WORKING_DIRECTORY");
+  if (directory != nullptr && chdir(directory) != 0) PLOG(WARNING) << "cannot enter " << directory;
   Process process;
   absl::Status status = StartAll(&process);
   if (status.ok()) status = Serve(&process, signals);

@@ -20,7 +20,7 @@ STEPS = 200
 MIN_TOKENS = 16
 PROMPTS = [
     "Once upon a time", "Question: Why is the sky blue?\nAnswer:", "The capital of Italy is",
-    "One sunny morning, Anna and Ben", "How to make tea:", "Tell me a story about a little girl.",
+    "One sunny morning, Anna and Ben", "How to make tea:\n1.", "Tell me a story about a little girl.",
     "The old man walked slowly to the market", "My name is Tom."
 ]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
