@@ -29,12 +29,6 @@ RequestTiming TimingOf(const SequenceGroup& group, absl::Time now) {
   return timing;
 }
 
-// Trying again cannot help: the model directory or the flags are wrong.
-bool IsPermanent(const absl::Status& status) {
-  return absl::IsInvalidArgument(status) || absl::IsNotFound(status) || absl::IsUnimplemented(status) ||
-         absl::IsFailedPrecondition(status) || absl::IsPermissionDenied(status);
-}
-
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(250);
 
 }  // namespace
@@ -114,8 +108,15 @@ void Core::Handle(SubmitEvent& event) {
 }
 
 void Core::Handle(CancelEvent& event) {
-  const auto it = live_.find(event.request_id);
-  if (it != live_.end()) End(it->second, absl::CancelledError("cancelled by the client"));
+  Group* group = nullptr;
+  if (event.id != 0) {
+    const auto it = groups_.find(event.id);
+    if (it != groups_.end() && !it->second->ended) group = it->second.get();
+  } else {
+    const auto it = live_.find(event.request_id);
+    if (it != live_.end()) group = it->second;
+  }
+  if (group != nullptr) End(group, absl::CancelledError("cancelled by the client"));
 }
 
 void Core::Handle(EndAllEvent& event) {
@@ -267,7 +268,8 @@ void Core::Handle(ReplicaDownEvent& event) {
   down_reason_ = event.reason;
   VoidFlights();
   ++form_attempts_;
-  if (form_attempts_ >= options_.max_form_attempts || (!worked && IsPermanent(event.reason))) {
+  // What never worked is most likely configured wrongly: say so at once instead of trying for minutes.
+  if (!worked || form_attempts_ >= options_.max_form_attempts) {
     failed_ = true;
     form_at_ = absl::InfiniteFuture();
     EndAllEvent all{absl::UnavailableError(absl::StrCat("the replica is lost: ", event.reason.message()))};

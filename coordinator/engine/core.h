@@ -33,6 +33,7 @@ struct SubmitEvent {
   request::Request request;
 };
 struct CancelEvent {
+  uint64_t id = 0;         // 0 = by label
   std::string request_id;
 };
 struct StepDoneEvent {
@@ -80,7 +81,7 @@ struct CoreOptions {
   scheduler::SchedulerOptions scheduler;
   int64_t max_queue_len = 1024;                       // waiting requests
   absl::Duration min_step_deadline = absl::Seconds(30);
-  int max_form_attempts = 5;                          // consecutive failures
+  int max_form_attempts = 20;                         // consecutive failures, of a replica that has worked
   int max_crashes_per_request = 3;                    // replica losses while it ran
   uint64_t first_epoch = 1;  // above every epoch of an earlier coordinator of the same ranks
 };

@@ -61,10 +61,9 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
 
   ~Impl() override { Stop(absl::ZeroDuration()); }
 
-  absl::Status Submit(request::Request request, std::unique_ptr<RequestSink> sink);
-  void Cancel(const std::string& request_id) {
-    Push(CancelEvent{request_id});
-  }
+  absl::StatusOr<uint64_t> Submit(request::Request request, std::unique_ptr<RequestSink> sink);
+  void Cancel(uint64_t id) { Push(CancelEvent{id, ""}); }
+  void Abort(const std::string& request_id) { Push(CancelEvent{0, request_id}); }
   Loads GetLoads() const {
     absl::MutexLock lock(&snapshot_mu_);
     Loads loads = snapshot_.loads;
@@ -130,6 +129,7 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
   StepStats stats_;
   absl::Time last_log_ = absl::InfinitePast();
   absl::Time last_publish_ = absl::InfinitePast();
+  bool published_idle_ = true;
   absl::Time last_step_ = absl::InfinitePast();
   absl::Time step_deadline_ = absl::InfinitePast();
   std::vector<RankUsage> ranks_;
@@ -140,7 +140,7 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
   std::thread thread_;   // last: starts when all else is there
 };
 
-absl::Status Engine::Impl::Submit(request::Request request, std::unique_ptr<RequestSink> sink) {
+absl::StatusOr<uint64_t> Engine::Impl::Submit(request::Request request, std::unique_ptr<RequestSink> sink) {
   {
     absl::MutexLock lock(&snapshot_mu_);
     if (snapshot_.failed) return absl::UnavailableError(absl::StrCat("the model failed to load: ", snapshot_.down_reason.message()));
@@ -156,7 +156,7 @@ absl::Status Engine::Impl::Submit(request::Request request, std::unique_ptr<Requ
   arrivals_.emplace(id, std::move(sink));
   inbox_.push_back(SubmitEvent{id, std::move(request)});
   drained_ = false;
-  return absl::OkStatus();
+  return id;
 }
 
 absl::Status Engine::Impl::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
@@ -292,10 +292,11 @@ void Engine::Impl::Publish(absl::Time now) {
     absl::MutexLock lock(&inbox_mu_);
     drained_ = arrivals_.empty();
   }
-  // A snapshot per step would cost more than it tells, but the last one before an idle spell has to be exact.
+  // A snapshot per step would cost more than it tells, but idle spells have to begin and end in it at once: Ready() reads them.
   const bool idle = core_.num_in_flight() == 0;
-  if (!idle && now - last_publish_ < kSnapshotAge) return;
+  if (!idle && !published_idle_ && now - last_publish_ < kSnapshotAge) return;
   last_publish_ = now;
+  published_idle_ = idle;
   const CoreStats core = core_.stats();
   Loads loads;
   loads.num_running_reqs = core.num_running_reqs;
@@ -347,10 +348,11 @@ void Engine::Impl::LogStats(absl::Time now) {
 Engine::Engine(const EngineOptions& options, cluster::WorkerGroup* group)
     : impl_(std::make_unique<Impl>(options, group)) {}
 Engine::~Engine() = default;
-absl::Status Engine::Submit(request::Request request, std::unique_ptr<RequestSink> sink) {
+absl::StatusOr<uint64_t> Engine::Submit(request::Request request, std::unique_ptr<RequestSink> sink) {
   return impl_->Submit(std::move(request), std::move(sink));
 }
-void Engine::Cancel(const std::string& request_id) { impl_->Cancel(request_id); }
+void Engine::Cancel(uint64_t id) { impl_->Cancel(id); }
+void Engine::Abort(const std::string& request_id) { impl_->Abort(request_id); }
 Loads Engine::GetLoads() const { return impl_->GetLoads(); }
 absl::Status Engine::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
   return impl_->GetReplica(info, description);

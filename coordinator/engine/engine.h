@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "coordinator/cluster/worker_group.h"
 #include "coordinator/engine/output.h"
@@ -38,7 +39,7 @@ struct EngineOptions {
   int64_t max_queue_len = 1024;       // waiting requests
   bool enable_prefix_caching = true;
   absl::Duration min_step_deadline = absl::Seconds(30);  // a step may take max(this, 8 x predicted)
-  int max_form_attempts = 5;          // consecutive failures before the engine gives up
+  int max_form_attempts = 20;         // consecutive failures before the engine gives up on a replica that has worked
   absl::Duration stats_interval = absl::Seconds(10);  // between log lines while busy
 };
 
@@ -69,13 +70,16 @@ class Engine {
   Engine(const EngineOptions& options, cluster::WorkerGroup* group);
   ~Engine();
 
-  // Takes over the request and its sink. Everything that can be refused for its content was refused before (frontend/validate).
-  // Errors (the sink is not called): RESOURCE_EXHAUSTED queue full; ALREADY_EXISTS live request_id; UNAVAILABLE not formed yet or stopping;
-  // INVALID_ARGUMENT what can never fit the cache, with both numbers.
-  absl::Status Submit(request::Request request, std::unique_ptr<RequestSink> sink);
+  // Takes over the request and its sink; returns the id to cancel it by. Everything that can be refused for its content was refused before
+  // (frontend/validate). Errors (the sink is not called): RESOURCE_EXHAUSTED too many arrive at once; UNAVAILABLE not formed yet or stopping.
+  // Through OnEnd: RESOURCE_EXHAUSTED queue full; ALREADY_EXISTS live request_id; INVALID_ARGUMENT what can never fit the cache.
+  absl::StatusOr<uint64_t> Submit(request::Request request, std::unique_ptr<RequestSink> sink);
 
-  // Ends a request; its blocks are free before the next step. Unknown ids are ignored.
-  void Cancel(const std::string& request_id);
+  // Ends a request by the id that Submit gave: its blocks are free before the next step. No effect after its end.
+  void Cancel(uint64_t id);
+
+  // Ends the live request with this label. Unknown labels are ignored.
+  void Abort(const std::string& request_id);
 
   Loads GetLoads() const;
 

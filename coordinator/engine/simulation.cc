@@ -160,7 +160,7 @@ void Simulation::ScheduleArrivals() {
     if (Chance(0.6)) at += Delay(20);
     request::Request r = MakeRequest();
     const uint64_t id = next_id_++;
-    if (Chance(0.2)) At(at + Delay(40), CancelEvent{r.request_id});
+    if (Chance(0.2)) At(at + Delay(40), Chance(0.5) ? CancelEvent{id, ""} : CancelEvent{0, r.request_id});
     Client& client = clients_[id];
     client.request = r;
     client.tokens.resize(r.params.n);

@@ -35,8 +35,13 @@ Reactor* GenerateStream::Start(grpc::CallbackServerContext* context, engine::Eng
   auto stream = std::make_shared<GenerateStream>(context, engine, std::move(options));
   GenerateStream* reactor = stream.get();
   reactor->self_ = stream;
-  const absl::Status status = engine->Submit(std::move(request), std::make_unique<Sink>(stream));
-  if (!status.ok()) reactor->OnEnd(status, engine::RequestTiming());
+  const absl::StatusOr<uint64_t> id = engine->Submit(std::move(request), std::make_unique<Sink>(stream));
+  if (id.ok()) {
+    absl::MutexLock lock(&reactor->mutex_);
+    reactor->id_ = *id;
+  } else {
+    reactor->OnEnd(id.status(), engine::RequestTiming());
+  }
   return reactor;
 }
 
@@ -68,24 +73,27 @@ void GenerateStream::OnEnd(const absl::Status& status, const engine::RequestTimi
 
 void GenerateStream::OnWriteDone(bool ok) {
   bool gone = false;
+  uint64_t id = 0;
   {
     absl::MutexLock lock(&mutex_);
+    id = id_;
     writing_ = false;
     if (!ok) broken_ = true;
     gone = !ok && !ended_;
   }
-  if (gone) engine_->Cancel(request_id_);
+  if (gone) engine_->Cancel(id);
   Pump();
 }
 
-// gRPC calls this only after Start returned, so never before the engine has the request. Once the engine has ended it,
-// its id may belong to another request.
+// gRPC calls this only after Start returned, so never before the engine has the request.
 void GenerateStream::OnCancel() {
+  uint64_t id = 0;
   {
     absl::MutexLock lock(&mutex_);
     if (ended_) return;
+    id = id_;
   }
-  engine_->Cancel(request_id_);
+  engine_->Cancel(id);
 }
 
 void GenerateStream::OnDone() {

@@ -59,6 +59,7 @@ class GenerateStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   absl::Mutex mutex_;
   ResponseBuilder builder_ ABSL_GUARDED_BY(mutex_);
   v1::GenerateResponse message_ ABSL_GUARDED_BY(mutex_);
+  uint64_t id_ ABSL_GUARDED_BY(mutex_) = 0;  // of the engine; 0 = it refused
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;    // a write failed: nobody listens any more
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;     // the engine said its last word

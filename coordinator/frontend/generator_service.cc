@@ -140,7 +140,7 @@ grpc::ServerUnaryReactor* GeneratorService::Abort(CallbackServerContext* context
   return Answer<v1::AbortRequest, v1::AbortResponse>(context, bytes, reply,
                                                      [this](const v1::AbortRequest& in, v1::AbortResponse*) {
                                                        for (const std::string& id : in.request_ids())
-                                                         engine_->Cancel(id);
+                                                         engine_->Abort(id);
                                                        return absl::OkStatus();
                                                      });
 }

@@ -176,7 +176,7 @@ Served Serve(const std::vector<request::Request>& requests, const std::vector<Fa
   for (size_t i = 0; i < requests.size(); ++i) {
     run.outputs[i].tokens.resize(requests[i].params.n);
     run.outputs[i].logprobs.resize(requests[i].params.n);
-    const absl::Status status = engine.Submit(requests[i], std::make_unique<Sink>(&mu, &run.outputs[i]));
+    const absl::Status status = engine.Submit(requests[i], std::make_unique<Sink>(&mu, &run.outputs[i])).status();
     CHECK(status.ok()) << status;
   }
   const uint64_t first_epoch = engine.GetLoads().epoch;
