@@ -1,9 +1,10 @@
-// The coordinator process: one replica of workers, the engine that drives it, and the gRPC edge. The only place that constructs concrete
-// types.
+// The coordinator process: one replica of workers, the engine that drives it, and the gRPC edge. The only place that
+// constructs concrete types.
 //
 // Threads: main starts everything and then waits for signals and for the engine to give up.
-// Order: SIGPIPE off, flags, engine (which begins to form the replica), tokenizer meanwhile, listen, serve. Health says "ready" when the
-// replica has formed. Exit codes: 0 after SIGTERM or SIGINT, 1 for anything that cannot go on, with one line that says why.
+// Order: SIGPIPE off, flags, engine (which begins to form the replica), tokenizer meanwhile, listen, serve. Health
+// says "ready" when the replica has formed. Exit codes: 0 after SIGTERM or SIGINT, 1 for anything that cannot go on,
+// with one line that says why.
 #include <glog/logging.h>
 #include <grpc/support/log.h>
 #include <signal.h>

@@ -1,15 +1,15 @@
 // The one interface to a device: memory, packed weights and the operations of a decoder step.
 //
 // Thread rule: one thread (the rank's compute thread) calls a Backend; the backend may use threads of its own inside a
-// call. Invariants:
+// call.
+// Invariants:
 //   B1  Public methods check shapes, types and strides and CHECK-fail with both values; private virtuals compute. A
-//   shape error is a bug
-//       of the caller: everything that comes from a file or a peer was validated before.
-//   B2  Determinism: the bits of an output row depend only on that row's inputs, never on how many rows share the call,
-//   on chunking or on the
-//       number of threads. Every reduction has a fixed order.
+//       shape error is a bug of the caller: everything that comes from a file or a peer was validated before.
+//   B2  Determinism: the bits of an output row depend only on that row's inputs, never on how many rows share the
+//       call, on chunking or on the number of threads. Every reduction has a fixed order.
 //   B3  Activations are f32 on CPU (`activation_dtype()`); weights and cache keep their stored type and are widened in
-//   registers. B4  A weight is read once per MatMul, whatever the number of rows.
+//       registers.
+//   B4  A weight is read once per MatMul, whatever the number of rows.
 // Source of the split between checks and kernels: CTranslate2's ops; of the paged layout: PagedAttention (SOSP'23).
 #ifndef QUIRE_KERNELS_BACKEND_H_
 #define QUIRE_KERNELS_BACKEND_H_

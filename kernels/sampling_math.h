@@ -4,8 +4,9 @@
 //
 // Invariants:
 //   S1  cpu/sampling_kernels.cc repeats these operations lane by lane; sampling_math_test.cc holds both to the same
-//   bits. S2  Noise lies in [kMinGumbel, kMaxGumbel]: an id whose score + kMaxGumbel is under another's score +
-//   kMinGumbel cannot win.
+//       bits.
+//   S2  Noise lies in [kMinGumbel, kMaxGumbel]: an id whose score + kMaxGumbel is under another's score + kMinGumbel
+//       cannot win.
 #ifndef QUIRE_KERNELS_SAMPLING_MATH_H_
 #define QUIRE_KERNELS_SAMPLING_MATH_H_
 

@@ -4,9 +4,11 @@
 //   generate --n=3 --temperature=0.8 ...  several choices, each whole and labelled
 //   generate --json ...                   one JSON object per response, as the server sent it
 //   generate --stats ...                  times, tokens and block usage by rank on stderr
-//   generate --stop=X --stop=', ' ...     one stop string each time; escapes as in C ("\n"); a comma is part of the string
+//   generate --stop=X --stop=', ' ...     one stop string each time; escapes as in C ("\n"); a comma is part of the
+//   string
 //
-// Text goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the server refused or failed, 2 bad usage, 130 interrupted.
+// Text goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the server refused or failed, 2 bad usage, 130
+// interrupted.
 //
 // Threads: the main thread reads the stream; a second one waits for Ctrl-C and cancels the call.
 #include <google/protobuf/util/json_util.h>
@@ -73,7 +75,8 @@ constexpr int kExitInterrupted = 130;
   std::exit(kExitUsage);
 }
 
-// absl splits list flags at commas and keeps the last of several, neither of which suits stop strings: takes them out of the arguments.
+// absl splits list flags at commas and keeps the last of several, neither of which suits stop strings: takes them out
+// of the arguments.
 std::vector<std::string> TakeStopStrings(int* argc, char** argv) {
   std::vector<std::string> stops;
   int kept = 1;
@@ -299,7 +302,8 @@ void PrintError(const grpc::Status& status, const grpc::ClientContext& context) 
   std::cerr << ": " << status.error_message() << "\n";
 }
 
-// Cancels `context` at Ctrl-C or SIGTERM. Requires: the signals are blocked in every thread. Detached: it lives as long as the process.
+// Cancels `context` at Ctrl-C or SIGTERM. Requires: the signals are blocked in every thread. Detached: it lives as
+// long as the process.
 void CancelAtSignal(const sigset_t& signals, grpc::ClientContext* context, std::atomic<bool>* interrupted) {
   std::thread([signals, context, interrupted] {
     int signal = 0;

@@ -1,4 +1,5 @@
-// The worker process: one rank of a replica. It listens; the coordinator dials it and tells it which model, which rank and which peers.
+// The worker process: one rank of a replica. It listens; the coordinator dials it and tells it which model, which rank
+// and which peers.
 #include <fcntl.h>
 #include <glog/logging.h>
 #include <grpc/support/log.h>
@@ -72,8 +73,8 @@ void StartLogging(const char* program) {
   FLAGS_minloglevel = absl::GetFlag(FLAGS_min_log_level);
   FLAGS_v = absl::GetFlag(FLAGS_log_verbosity);
   google::InitGoogleLogging(program);
-  // gRPC's own lines in the same format, and on request only: its errors are a peer that left or an address in use, which are reported in
-  // our words.
+  // gRPC's own lines in the same format, and on request only: its errors are a peer that left or an address in use,
+  // which are reported in our words.
   gpr_set_log_function([](gpr_log_func_args* args) {
     VLOG(args->severity == GPR_LOG_SEVERITY_ERROR ? 1 : 2) << "grpc: " << args->message;
   });

@@ -1,8 +1,11 @@
-// Brings up one epoch of a replica: dial -> Join -> choose the collective -> Load -> agree -> Start. Blocking code, one object per epoch.
+// Brings up one epoch of a replica: dial -> Join -> choose the collective -> Load -> agree -> Start. Blocking code,
+// one object per epoch.
 //
-// Thread rule: everything on the group's thread, which waits in the mailbox only, so that a new epoch or a stop ends it at once.
+// Thread rule: everything on the group's thread, which waits in the mailbox only, so that a new epoch or a stop ends
+// it at once.
 // Invariants:
-//   F1  Every phase has a time limit: dialling and joining together connect_timeout, loading and starting stall_timeout without any news.
+//   F1  Every phase has a time limit: dialling and joining together connect_timeout, loading and starting
+//       stall_timeout without any news.
 //   F2  Every error names the rank and where it is; ranks that disagree are both named with both values.
 //   F3  StorePut goes to every other rank, in order; its count and bytes are bounded per epoch.
 #ifndef QUIRE_COORDINATOR_CLUSTER_FORMATION_H_
@@ -70,8 +73,9 @@ class Formation {
             MakeHandlers make_handlers);
   ~Formation();
 
-  // Errors: CANCELLED when interrupted; UNAVAILABLE or DEADLINE_EXCEEDED for ranks that do not answer; FAILED_PRECONDITION for versions
-  // or models that differ; RESOURCE_EXHAUSTED without room for one block; what a rank reported.
+  // Errors: CANCELLED when interrupted; UNAVAILABLE or DEADLINE_EXCEEDED for ranks that do not answer;
+  // FAILED_PRECONDITION for versions or models that differ; RESOURCE_EXHAUSTED without room for one block; what a rank
+  // reported.
   absl::StatusOr<FormedReplica> Run();
 
   // The ranks' streams, by rank; fewer after an early failure. They are the caller's to cancel.
@@ -85,8 +89,8 @@ class Formation {
   absl::Status Load();
   absl::Status Agree() const;
   absl::StatusOr<FormedReplica> Start();
-  // Takes news until every rank brought the message that `take` accepts (true). Time limit: `deadline`, or stall_timeout after the last
-  // news if that is earlier.
+  // Takes news until every rank brought the message that `take` accepts (true). Time limit: `deadline`, or
+  // stall_timeout after the last news if that is earlier.
   absl::Status Await(const char* what, absl::Time deadline, const TakeMessage& take);
   absl::Status Relay(int from, const worker::v1::StorePut& put);
   absl::Status CheckGlooAddresses() const;

@@ -1,12 +1,15 @@
-// The ranks of one replica over gRPC streams: dialled hosts or supervised children of this process. See worker_group.h for the contract.
+// The ranks of one replica over gRPC streams: dialled hosts or supervised children of this process. See worker_group.h
+// for the contract.
 //
-// Threads: the group's own thread forms epochs, watches ends and deadlines and owns children and streams; Send and the ranks' replies do not
-// pass through it. The listener is called with the group's lock held, which is what makes G2 hold: it must not call the group.
+// Threads: the group's own thread forms epochs, watches ends and deadlines and owns children and streams; Send and the
+// ranks' replies do not pass through it. The listener is called with the group's lock held, which is what makes G2
+// hold: it must not call the group.
 // Invariants:
 //   W1  A step is encoded once; every rank's stream shares the bytes.
-//   W2  All streams of an epoch are cancelled and its children ended before the next epoch starts or dials anyone (fence).
-//   W3  An epoch ends by the first of: child exit, stream end, Failed, contradiction, step deadline. The reason names the rank; for a child
-//       it is how the process ended, if it did.
+//   W2  All streams of an epoch are cancelled and its children ended before the next epoch starts or dials anyone
+//       (fence).
+//   W3  An epoch ends by the first of: child exit, stream end, Failed, contradiction, step deadline. The reason names
+//       the rank; for a child it is how the process ended, if it did.
 #ifndef QUIRE_COORDINATOR_CLUSTER_GRPC_WORKER_GROUP_H_
 #define QUIRE_COORDINATOR_CLUSTER_GRPC_WORKER_GROUP_H_
 

@@ -1,4 +1,5 @@
-// The group over scripted ranks: formation, every way in which a formation or an epoch can end, and what must not get through (G2, G3, W2, W3).
+// The group over scripted ranks: formation, every way in which a formation or an epoch can end, and what must not get
+// through (G2, G3, W2, W3).
 #include "coordinator/cluster/grpc_worker_group.h"
 
 #include <gtest/gtest.h>

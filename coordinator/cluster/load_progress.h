@@ -1,4 +1,5 @@
-// Shows how far the ranks' loading is: a bar on standard error when that is a terminal, else log lines. The group's thread only.
+// Shows how far the ranks' loading is: a bar on standard error when that is a terminal, else log lines. The group's
+// thread only.
 //
 // Invariant P1: at most two updates a second, and one when all is loaded.
 #ifndef QUIRE_COORDINATOR_CLUSTER_LOAD_PROGRESS_H_

@@ -1,10 +1,11 @@
-// The workers of --workers=local:N: children of this process, one per rank, each on a unix socket in a private directory, watched until
-// they are reaped.
+// The workers of --workers=local:N: children of this process, one per rank, each on a unix socket in a private
+// directory, watched until they are reaped.
 //
-// Thread rule: Start, Stop and the destructor on one thread that outlives the children (with --die_with_parent the kernel ends a child
-// when the thread that started it ends); on_exit runs on a thread per child.
+// Thread rule: Start, Stop and the destructor on one thread that outlives the children (with --die_with_parent the
+// kernel ends a child when the thread that started it ends); on_exit runs on a thread per child.
 // Invariants:
-//   L1  A child's exit is seen at once (a thread waits for it) and reported once; after Stop returned nothing is reported.
+//   L1  A child's exit is seen at once (a thread waits for it) and reported once; after Stop returned nothing is
+//       reported.
 //   L2  After Stop no child, zombie or temporary file is left.
 //   L3  A signal goes only to a child that is not reaped yet, never to a process that inherited its number.
 #ifndef QUIRE_COORDINATOR_CLUSTER_LOCAL_WORKERS_H_
@@ -57,7 +58,8 @@ class LocalWorkers {
   // The child that exited first, if one did; waits for that at most `wait`.
   std::optional<Exit> FirstExit(absl::Duration wait);
 
-  // Removes the sockets' directory, for when every rank is connected: nothing is left behind then, however this process ends.
+  // Removes the sockets' directory, for when every rank is connected: nothing is left behind then, however this
+  // process ends.
   void RemoveSockets();
 
   // SIGTERM, then SIGKILL to those that are still there after `grace`; reaps all and removes the directory. Idempotent.

@@ -1,4 +1,5 @@
-// Where the group's own thread sleeps: news of the ranks of one epoch, an interruption (a new epoch, a stop), or a time.
+// Where the group's own thread sleeps: news of the ranks of one epoch, an interruption (a new epoch, a stop), or a
+// time.
 //
 // Thread rule: Post, Interrupt and WakeBy from any thread; Open and Next by the group's thread.
 // Invariants:

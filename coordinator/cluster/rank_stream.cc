@@ -127,8 +127,8 @@ class RankStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
       reason = absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
     }
     handlers_.on_end(std::move(reason));
-    // Only then told: who waits drops the last reference, on a thread that may end gRPC's threads with the last channel. Here that would
-    // be a thread joining itself.
+    // Only then told: who waits drops the last reference, on a thread that may end gRPC's threads with the last
+    // channel. Here that would be a thread joining itself.
     const std::shared_ptr<absl::Notification> ended = ended_;
     self_.reset();
     ended->Notify();
@@ -137,7 +137,8 @@ class RankStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
  private:
   enum class Placed { kWrite, kQueued, kDropped, kOverflow };
 
-  // Decides what becomes of a message; kWrite: it is in outgoing_ and the caller holds the call open until it has started the write.
+  // Decides what becomes of a message; kWrite: it is in outgoing_ and the caller holds the call open until it has
+  // started the write.
   Placed Place(grpc::ByteBuffer* buffer) {
     absl::MutexLock lock(&mu_);
     if (closed_ || !fault_.ok()) return Placed::kDropped;

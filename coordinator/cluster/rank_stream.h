@@ -1,11 +1,14 @@
-// One bidirectional stream to one rank, on gRPC's callback API. Bytes go out as they are (encoded once for all ranks), messages come in parsed.
+// One bidirectional stream to one rank, on gRPC's callback API. Bytes go out as they are (encoded once for all ranks),
+// messages come in parsed.
 //
-// Thread rule: Send and Cancel from any thread, and from handlers; handlers run on gRPC's threads, on_message one at a time, on_end once
-// and last. The stream keeps itself alive until on_end returned.
+// Thread rule: Send and Cancel from any thread, and from handlers; handlers run on gRPC's threads, on_message one at a
+// time, on_end once and last. The stream keeps itself alive until on_end returned.
 // Invariants:
-//   R1  Messages go out in the order of Send; at most kMaxQueuedMessages wait, then the stream ends with RESOURCE_EXHAUSTED.
+//   R1  Messages go out in the order of Send; at most kMaxQueuedMessages wait, then the stream ends with
+//       RESOURCE_EXHAUSTED.
 //   R2  No handler runs while a lock of the stream is held.
-//   R3  Whoever holds a stream drops it only after WaitEnded, and never on a gRPC thread: the last channel takes gRPC's threads with it.
+//   R3  Whoever holds a stream drops it only after WaitEnded, and never on a gRPC thread: the last channel takes
+//       gRPC's threads with it.
 #ifndef QUIRE_COORDINATOR_CLUSTER_RANK_STREAM_H_
 #define QUIRE_COORDINATOR_CLUSTER_RANK_STREAM_H_
 
@@ -25,7 +28,8 @@ class RankMessage;
 
 namespace quire::cluster {
 
-// A channel to one worker: fails fast, sees a dead peer within seconds (keepalive on what leaves the machine), uses no proxy.
+// A channel to one worker: fails fast, sees a dead peer within seconds (keepalive on what leaves the machine), uses no
+// proxy.
 std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address);
 
 class RankStream {

@@ -4,8 +4,8 @@
 // Thread rule: a StepEncoder belongs to one thread (the engine's); DecodeDone is pure and runs on gRPC's threads.
 // Invariants:
 //   C1  Lists are packed arrays of differences: a plan of n decodes takes less than 6 n + 64 bytes (step_codec_test
-//   holds it to that). C2  The digest in the bytes is PlanDigest of all other fields, so every rank can prove that it
-//   read the same plan.
+//       holds it to that).
+//   C2  The digest in the bytes is PlanDigest of all other fields, so every rank can prove that it read the same plan.
 #ifndef QUIRE_COORDINATOR_CLUSTER_STEP_CODEC_H_
 #define QUIRE_COORDINATOR_CLUSTER_STEP_CODEC_H_
 

@@ -2,11 +2,11 @@
 // threads; the group's lock guards it.
 //
 // Invariants:
-//   K1  A reply is accepted iff its epoch is the current one and its step is the next one that this rank owes. Anything
-//   else (stale,
-//       repeated, early) is dropped and counted, and changes nothing.
+//   K1  A reply is accepted iff its epoch is the current one and its step is the next one that this rank owes.
+//       Anything else (stale, repeated, early) is dropped and counted, and changes nothing.
 //   K2  An accepted reply whose digest, rank or number of tokens is not the plan's is an error: the replica must go
-//   down. K3  Results come out in step order, once each, when every rank has answered.
+//       down.
+//   K3  Results come out in step order, once each, when every rank has answered.
 #ifndef QUIRE_COORDINATOR_CLUSTER_STEP_COLLECTOR_H_
 #define QUIRE_COORDINATOR_CLUSTER_STEP_COLLECTOR_H_
 

@@ -1,11 +1,14 @@
 // The ranks of one replica as the engine sees them. Production: GrpcWorkerGroup; tests: a fake whose model is a hash.
 //
-// Thread rule: the engine thread calls Form, Send and Stop; the group calls the Listener from threads of its own (the listener only queues).
+// Thread rule: the engine thread calls Form, Send and Stop; the group calls the Listener from threads of its own (the
+// listener only queues).
 // Invariants:
 //   G1  Nothing blocks: every call returns at once, results come through the listener.
-//   G2  After Form(e) exactly one of OnFormed(e) or OnDown(e) follows; after OnFormed(e) at most one OnDown(e); nothing of an epoch < e
-//       reaches the listener after Form(e) returned, except what was already queued (the engine drops it by its epoch).
-//   G3  OnStepDone comes once per step sent, in step order, only when every rank answered with the expected epoch, step and digest.
+//   G2  After Form(e) exactly one of OnFormed(e) or OnDown(e) follows; after OnFormed(e) at most one OnDown(e);
+//       nothing of an epoch < e reaches the listener after Form(e) returned, except what was already queued (the
+//       engine drops it by its epoch).
+//   G3  OnStepDone comes once per step sent, in step order, only when every rank answered with the expected epoch,
+//       step and digest.
 #ifndef QUIRE_COORDINATOR_CLUSTER_WORKER_GROUP_H_
 #define QUIRE_COORDINATOR_CLUSTER_WORKER_GROUP_H_
 
@@ -46,17 +49,19 @@ class WorkerGroup {
 
   virtual ~WorkerGroup() = default;
 
-  // Whom to tell. Requires: once, before the first Form; the listener outlives Stop and calls nothing of the group's from its methods.
+  // Whom to tell. Requires: once, before the first Form; the listener outlives Stop and calls nothing of the group's
+  // from its methods.
   virtual void SetListener(Listener* listener) = 0;
 
   // Fences older epochs and forms `epoch`: starts or dials the ranks, loads, plans memory. Requires: epochs ascend.
   virtual void Form(uint64_t epoch) = 0;
 
-  // Sends one step to every rank. Requires: the epoch is formed; steps ascend by one from 1; at most two unanswered. A send to a
-  // replica that is down is dropped (OnDown tells).
+  // Sends one step to every rank. Requires: the epoch is formed; steps ascend by one from 1; at most two unanswered. A
+  // send to a replica that is down is dropped (OnDown tells).
   virtual void Send(const StepPlan& plan) = 0;
 
-  // Ends the replica: local children exit, remote ranks are let go. Blocks for at most a few seconds; no listener call afterwards.
+  // Ends the replica: local children exit, remote ranks are let go. Blocks for at most a few seconds; no listener call
+  // afterwards.
   virtual void Stop() = 0;
 
   virtual int world_size() const = 0;

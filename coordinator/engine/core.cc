@@ -29,6 +29,14 @@ RequestTiming TimingOf(const SequenceGroup& group, absl::Time now) {
   return timing;
 }
 
+// Steps of a similar number of tokens: 0, 1, 2-3, 4-7, ...
+int SizeClass(const StepPlan& plan) {
+  int bits = 0;
+  for (int64_t n = plan.num_tokens(); n > 0 && bits < 31; n >>= 1) ++bits;
+  return bits;
+}
+
+constexpr absl::Duration kUnknownStepDeadline = absl::Minutes(5);
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(250);
 
 }  // namespace
@@ -94,9 +102,9 @@ void Core::Handle(SubmitEvent& event) {
   const int64_t worst = scheduler_->WorstCaseBlocks(*group);
   const int64_t total = scheduler_->kv().pool().num_total();
   if (worst > total) {
-    status = absl::InvalidArgumentError(
-        absl::StrCat("prompt and max_tokens of ", params.n, " choice(s) need ", worst,
-                     " KV blocks, the cache has ", total, "; lower sampling_params.max_tokens or n."));
+    status = absl::InvalidArgumentError(absl::StrCat("prompt and max_tokens of ", params.n, " choice(s) need ", worst,
+                                                     " KV blocks, the cache has ", total,
+                                                     "; lower sampling_params.max_tokens or n."));
     actions_->ends.push_back({event.id, std::move(status), {}});
     return;
   }
@@ -166,19 +174,16 @@ void Core::Handle(StepDoneEvent& event) {
   }
   InFlight& flight = flights_[first_flight_];
   if (!ResultFits(result, flight)) {
-    ReplicaDownEvent down{epoch_, absl::InternalError(absl::StrCat("step ", result.step, " answered ", result.tokens.size(),
-                                                                   " tokens for ", flight.samples.size(), " items"))};
+    ReplicaDownEvent down{epoch_,
+                          absl::InternalError(absl::StrCat("step ", result.step, " answered ", result.tokens.size(),
+                                                           " tokens for ", flight.samples.size(), " items"))};
     Handle(down);
     return;
   }
   first_flight_ = (first_flight_ + 1) % kMaxInFlight;
   --num_in_flight_;
   form_attempts_ = 0;  // the replica works
-  if (!result.ranks.empty() && flight.plan.num_tokens() > 0) {
-    uint32_t slowest = 0;
-    for (const RankUsage& rank : result.ranks) slowest = std::max(slowest, rank.exec_us);
-    seconds_per_token_ = std::max(seconds_per_token_ * 0.99, slowest * 1e-6 / flight.plan.num_tokens());
-  }
+  NoteStepTime(flight, result);
   size_t next_logprobs = 0;
   for (size_t i = 0; i < flight.samples.size(); ++i) {
     Sequence* sequence = flight.samples[i];
@@ -286,7 +291,8 @@ void Core::FormWhenDue() {
   actions_->form_epoch = ++epoch_;
 }
 
-// Running requests wait for the next epoch and go on from their committed tokens; one that saw too many losses is likely their cause.
+// Running requests wait for the next epoch and go on from their committed tokens; one that saw too many losses is
+// likely their cause.
 void Core::LeaveCrashed(const absl::Status& reason) {
   std::vector<Group*> poisonous;
   for (Group* group : scheduler_->running()) {
@@ -302,10 +308,20 @@ void Core::LeaveCrashed(const absl::Status& reason) {
 
 // --- planning ---
 
+void Core::NoteStepTime(const InFlight& flight, const StepResult& result) {
+  uint32_t slowest_us = 0;
+  for (const RankUsage& rank : result.ranks) slowest_us = std::max(slowest_us, rank.exec_us);
+  double& seen = step_seconds_[SizeClass(flight.plan)];
+  seen = std::max(seen * 0.99, slowest_us * 1e-6);
+}
+
 uint32_t Core::DeadlineMs(const StepPlan& plan) const {
-  // Both steps in flight may have to pass: the second one's time counts from its sending.
-  const double predicted = seconds_per_token_ * static_cast<double>(plan.num_tokens()) * kMaxInFlight;
-  const absl::Duration limit = std::max(options_.min_step_deadline, absl::Seconds(8 * predicted));
+  // The time of a step that waits behind another one counts from its sending.
+  const double seen = step_seconds_[SizeClass(plan)] * kMaxInFlight;
+  absl::Duration limit = std::max(options_.min_step_deadline, absl::Seconds(8 * seen));
+  // The first step of a size touches memory that nobody has touched, and a long prompt takes many times what a token
+  // takes.
+  if (seen == 0) limit = std::max(limit, kUnknownStepDeadline);
   return static_cast<uint32_t>(std::min<int64_t>(absl::ToInt64Milliseconds(limit), 1 << 30));
 }
 

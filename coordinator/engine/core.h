@@ -1,10 +1,13 @@
-// The core: everything that decides, as a pure state machine. Step(events, now) -> actions; no threads, clocks, sockets, files or random devices
-// inside. The engine (engine.h) and the simulation (simulation_test.cc) are shells around it.
+// The core: everything that decides, as a pure state machine. Step(events, now) -> actions; no threads, clocks,
+// sockets, files or random devices inside. The engine (engine.h) and the simulation (simulation_test.cc) are shells
+// around it.
 //
 // Invariants (I-numbers are checked by CheckInvariants):
-//   I1  free + used == total blocks; references == owners; a written block has one owner; tables cover exactly the computed tokens.
+//   I1  free + used == total blocks; references == owners; a written block has one owner; tables cover exactly the
+//       computed tokens.
 //   I2  An accepted request ends with exactly one End; nothing is emitted for it afterwards.
-//   I3  Commit before emit: a token is appended to the choice's log, then emitted with its offset; offsets are contiguous.
+//   I3  Commit before emit: a token is appended to the choice's log, then emitted with its offset; offsets are
+//       contiguous.
 //   I4  No effect from a result whose epoch or step is not the expected one.
 //   I5  At most kMaxInFlight steps are unanswered; all are void when the epoch ends.
 //   I6  With nothing left to do all blocks are free.
@@ -33,7 +36,7 @@ struct SubmitEvent {
   request::Request request;
 };
 struct CancelEvent {
-  uint64_t id = 0;         // 0 = by label
+  uint64_t id = 0;  // 0 = by label
   std::string request_id;
 };
 struct StepDoneEvent {
@@ -50,8 +53,8 @@ struct TickEvent {};  // time has passed
 struct EndAllEvent {
   absl::Status reason;
 };
-using Event = std::variant<SubmitEvent, CancelEvent, StepDoneEvent, ReplicaFormedEvent, ReplicaDownEvent, TickEvent,
-                           EndAllEvent>;
+using Event =
+    std::variant<SubmitEvent, CancelEvent, StepDoneEvent, ReplicaFormedEvent, ReplicaDownEvent, TickEvent, EndAllEvent>;
 
 // --- actions ---
 struct EmitAction {
@@ -79,11 +82,11 @@ struct Actions {
 
 struct CoreOptions {
   scheduler::SchedulerOptions scheduler;
-  int64_t max_queue_len = 1024;                       // waiting requests
+  int64_t max_queue_len = 1024;  // waiting requests
   absl::Duration min_step_deadline = absl::Seconds(30);
-  int max_form_attempts = 20;                         // consecutive failures, of a replica that has worked
-  int max_crashes_per_request = 3;                    // replica losses while it ran
-  uint64_t first_epoch = 1;  // above every epoch of an earlier coordinator of the same ranks
+  int max_form_attempts = 20;       // consecutive failures, of a replica that has worked
+  int max_crashes_per_request = 3;  // replica losses while it ran
+  uint64_t first_epoch = 1;         // above every epoch of an earlier coordinator of the same ranks
 };
 
 struct CoreStats {
@@ -115,7 +118,7 @@ class Core {
   absl::Time NextTimer() const;
 
   bool formed() const { return formed_; }
-  bool failed() const { return failed_; }  // gave up forming
+  bool failed() const { return failed_; }                           // gave up forming
   const absl::Status& down_reason() const { return down_reason_; }  // of the last loss
   uint64_t epoch() const { return epoch_; }
   uint64_t steps() const { return step_; }  // planned in this epoch
@@ -147,6 +150,8 @@ class Core {
   void VoidFlights();
   void ExpireDeadlines();
   void Plan();
+  void NoteStepTime(const InFlight& flight, const StepResult& result);
+  // A step may take max(min_step_deadline, 8 x the slowest of its size), and kUnknownStepDeadline before one was seen.
   uint32_t DeadlineMs(const StepPlan& plan) const;
   void End(Group* group, const absl::Status& status);
   void EraseIfDrained(Group* group);
@@ -155,9 +160,9 @@ class Core {
   const CoreOptions options_;
   std::unique_ptr<scheduler::Scheduler> scheduler_;  // null before the first formation
   ReplicaInfo replica_;
-  std::unordered_map<uint64_t, std::unique_ptr<Group>> groups_;   // live, and ended ones with samples in flight
-  std::unordered_map<std::string, Group*> live_;                  // by request_id
-  std::array<InFlight, kMaxInFlight> flights_;                    // a ring
+  std::unordered_map<uint64_t, std::unique_ptr<Group>> groups_;  // live, and ended ones with samples in flight
+  std::unordered_map<std::string, Group*> live_;                 // by request_id
+  std::array<InFlight, kMaxInFlight> flights_;                   // a ring
   int first_flight_ = 0;
   int num_in_flight_ = 0;
 
@@ -168,7 +173,9 @@ class Core {
   int form_attempts_ = 0;
   absl::Time form_at_ = absl::InfinitePast();  // when the next epoch forms; infinite future = it is forming or formed
   absl::Status down_reason_;
-  double seconds_per_token_ = 0;  // slow-moving maximum, for step deadlines
+  // Slow-moving maximum of the time of steps with 2^(i-1) .. 2^i - 1 tokens, in seconds; 0 = none yet. For step
+  // deadlines.
+  std::array<double, 32> step_seconds_{};
   int64_t generation_tokens_ = 0;
   int64_t prompt_tokens_ = 0;
   int64_t stale_results_ = 0;

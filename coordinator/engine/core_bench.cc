@@ -1,5 +1,5 @@
-// Cost of the coordinator's own work in one decode step: commit the result of step n, plan step n + 1, for N running sequences.
-// Budget (design section 12): 100 us at 256, 3 ms at 10,000. Prints microseconds a step; --json=FILE.
+// Cost of the coordinator's own work in one decode step: commit the result of step n, plan step n + 1, for N running
+// sequences. Budget (design section 12): 100 us at 256, 3 ms at 10,000. Prints microseconds a step; --json=FILE.
 #include <benchmark/benchmark.h>
 #include <glog/logging.h>
 
@@ -96,4 +96,3 @@ BENCHMARK(BM_DecodeStep)->Arg(1024)->Arg(10000)->Iterations(1000)->Unit(benchmar
 
 }  // namespace
 }  // namespace quire::engine
-

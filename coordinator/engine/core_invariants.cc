@@ -1,4 +1,5 @@
-// Core::CheckInvariants: the invariants of core.h as code over a snapshot. Runs after every simulated step, and in the engine when idle.
+// Core::CheckInvariants: the invariants of core.h as code over a snapshot. Runs after every simulated step, and in the
+// engine when idle.
 #include <glog/logging.h>
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // The engine thread: drain inbox -> core -> send -> emit. See engine.h.
 //
-// Threads: callers push under inbox_mu_; the engine thread alone touches core_ and sinks_; snapshot_ is under snapshot_mu_.
+// Threads: callers push under inbox_mu_; the engine thread alone touches core_ and sinks_; snapshot_ is under
+// snapshot_mu_.
 #include "coordinator/engine/engine.h"
 
 #include <glog/logging.h>
@@ -42,8 +43,8 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
   core.scheduler.kv.secret = RandomSecret();
   core.min_step_deadline = options.min_step_deadline;
   core.max_form_attempts = options.max_form_attempts;
-  // Ranks refuse epochs that are not newer. Milliseconds grow faster than replicas form, so a coordinator that is started again is newer than its
-  // former self, and one that was forgotten somewhere is fenced.
+  // Ranks refuse epochs that are not newer. Milliseconds grow faster than replicas form, so a coordinator that is
+  // started again is newer than its former self, and one that was forgotten somewhere is fenced.
   core.first_epoch = static_cast<uint64_t>(absl::ToUnixMillis(absl::Now()));
   return core;
 }
@@ -143,7 +144,8 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
 absl::StatusOr<uint64_t> Engine::Impl::Submit(request::Request request, std::unique_ptr<RequestSink> sink) {
   {
     absl::MutexLock lock(&snapshot_mu_);
-    if (snapshot_.failed) return absl::UnavailableError(absl::StrCat("the model failed to load: ", snapshot_.down_reason.message()));
+    if (snapshot_.failed)
+      return absl::UnavailableError(absl::StrCat("the model failed to load: ", snapshot_.down_reason.message()));
     if (snapshot_.loads.epoch == 0) return absl::UnavailableError("the model is still loading");
   }
   absl::MutexLock lock(&inbox_mu_);
@@ -170,7 +172,8 @@ absl::Status Engine::Impl::GetReplica(ReplicaInfo* info, cluster::ReplicaDescrip
 
 absl::Status Engine::Impl::WaitUntilFormed(absl::Duration timeout) {
   absl::MutexLock lock(&snapshot_mu_);
-  const auto settled = [this]() ABSL_SHARED_LOCKS_REQUIRED(snapshot_mu_) { return snapshot_.formed || snapshot_.failed; };
+  const auto settled = [this]()
+                           ABSL_SHARED_LOCKS_REQUIRED(snapshot_mu_) { return snapshot_.formed || snapshot_.failed; };
   snapshot_mu_.AwaitWithTimeout(absl::Condition(&settled), timeout);
   if (snapshot_.formed) return absl::OkStatus();
   if (snapshot_.failed) return snapshot_.down_reason;
@@ -205,7 +208,8 @@ void Engine::Impl::Stop(absl::Duration grace) {
     refusing_ = true;
     inbox_mu_.AwaitWithTimeout(absl::Condition(&drained_), grace);
     if (!drained_) {
-      inbox_.push_back(EndAllEvent{absl::UnavailableError("the server is shutting down; send the request again elsewhere")});
+      inbox_.push_back(
+          EndAllEvent{absl::UnavailableError("the server is shutting down; send the request again elsewhere")});
     }
     stopping_ = true;
   }
@@ -292,7 +296,8 @@ void Engine::Impl::Publish(absl::Time now) {
     absl::MutexLock lock(&inbox_mu_);
     drained_ = arrivals_.empty();
   }
-  // A snapshot per step would cost more than it tells, but idle spells have to begin and end in it at once: Ready() reads them.
+  // A snapshot per step would cost more than it tells, but idle spells have to begin and end in it at once: Ready()
+  // reads them.
   const bool idle = core_.num_in_flight() == 0;
   if (!idle && !published_idle_ && now - last_publish_ < kSnapshotAge) return;
   last_publish_ = now;

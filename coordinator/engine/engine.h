@@ -1,11 +1,13 @@
-// The engine: one thread that owns the core (core.h), feeds it events and carries out its actions. Edges talk to it through this header only.
+// The engine: one thread that owns the core (core.h), feeds it events and carries out its actions. Edges talk to it
+// through this header only.
 //
-// Thread rule: public methods are safe from any thread and never block (but Stop); sinks are called on the engine thread and must not block
-// or call back into the engine.
+// Thread rule: public methods are safe from any thread and never block (but Stop); sinks are called on the engine
+// thread and must not block or call back into the engine.
 // Invariants:
 //   E1  Every submitted request gets exactly one OnEnd, after which its sink is never called again and is released.
 //   E2  Deltas of a choice come in order without gaps; a committed token never changes.
-//   E3  The inbox is bounded: Submit is refused with RESOURCE_EXHAUSTED at `max_queue_len` waiting requests; cancels and results always fit.
+//   E3  The inbox is bounded: Submit is refused with RESOURCE_EXHAUSTED at `max_queue_len` waiting requests; cancels
+//       and results always fit.
 #ifndef QUIRE_COORDINATOR_ENGINE_ENGINE_H_
 #define QUIRE_COORDINATOR_ENGINE_ENGINE_H_
 
@@ -36,10 +38,10 @@ class RequestSink {
 struct EngineOptions {
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 2048;
-  int64_t max_queue_len = 1024;       // waiting requests
+  int64_t max_queue_len = 1024;  // waiting requests
   bool enable_prefix_caching = true;
   absl::Duration min_step_deadline = absl::Seconds(30);  // a step may take max(this, 8 x predicted)
-  int max_form_attempts = 20;         // consecutive failures before the engine gives up on a replica that has worked
+  int max_form_attempts = 20;  // consecutive failures before the engine gives up on a replica that has worked
   absl::Duration stats_interval = absl::Seconds(10);  // between log lines while busy
 };
 
@@ -53,7 +55,7 @@ struct Loads {
   int64_t generation_tokens_total = 0;
   int64_t prompt_tokens_total = 0;
   double gen_throughput = 0;  // tokens/s over the last 10 s
-  int64_t cached_blocks = 0;      // full blocks that the prefix cache knows
+  int64_t cached_blocks = 0;  // full blocks that the prefix cache knows
   int64_t cache_queried_tokens_total = 0;
   int64_t cache_hit_tokens_total = 0;
   uint64_t stale_replies_total = 0;
@@ -70,9 +72,10 @@ class Engine {
   Engine(const EngineOptions& options, cluster::WorkerGroup* group);
   ~Engine();
 
-  // Takes over the request and its sink; returns the id to cancel it by. Everything that can be refused for its content was refused before
-  // (frontend/validate). Errors (the sink is not called): RESOURCE_EXHAUSTED too many arrive at once; UNAVAILABLE not formed yet or stopping.
-  // Through OnEnd: RESOURCE_EXHAUSTED queue full; ALREADY_EXISTS live request_id; INVALID_ARGUMENT what can never fit the cache.
+  // Takes over the request and its sink; returns the id to cancel it by. Everything that can be refused for its
+  // content was refused before (frontend/validate). Errors (the sink is not called): RESOURCE_EXHAUSTED too many
+  // arrive at once; UNAVAILABLE not formed yet or stopping. Through OnEnd: RESOURCE_EXHAUSTED queue full;
+  // ALREADY_EXISTS live request_id; INVALID_ARGUMENT what can never fit the cache.
   absl::StatusOr<uint64_t> Submit(request::Request request, std::unique_ptr<RequestSink> sink);
 
   // Ends a request by the id that Submit gave: its blocks are free before the next step. No effect after its end.
@@ -88,7 +91,8 @@ class Engine {
   // Blocks until the first formation or its failure.
   absl::Status WaitUntilFormed(absl::Duration timeout);
 
-  // Forward progress: formed, and either idle or a step finished within the last 2 s (or within the running step's deadline).
+  // Forward progress: formed, and either idle or a step finished within the last 2 s (or within the running step's
+  // deadline).
   bool Ready() const;
 
   // Refuses new requests, ends the running ones with UNAVAILABLE after `grace`, joins the thread. Idempotent.

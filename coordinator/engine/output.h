@@ -22,10 +22,10 @@ using request::FinishReason;
 // News of one choice after one step.
 struct ChoiceDelta {
   uint32_t index = 0;
-  int64_t cached_tokens = 0;       // of the prompt, found in the prefix cache
-  uint64_t offset = 0;             // of tokens[0] in the choice's output
+  int64_t cached_tokens = 0;                  // of the prompt, found in the prefix cache
+  uint64_t offset = 0;                        // of tokens[0] in the choice's output
   absl::InlinedVector<TokenDelta, 1> tokens;  // usually one
-  std::string text;                // may trail the tokens
+  std::string text;                           // may trail the tokens
   bool finished = false;
   // Valid iff finished:
   FinishReason reason = FinishReason::kStop;

@@ -19,7 +19,9 @@ uint64_t Mix(uint64_t x) {  // splitmix64's finaliser
 
 }  // namespace
 
-uint64_t SimPrefixHash(uint64_t previous, int32_t token) { return Mix(previous * 31 + static_cast<uint64_t>(token) + 1); }
+uint64_t SimPrefixHash(uint64_t previous, int32_t token) {
+  return Mix(previous * 31 + static_cast<uint64_t>(token) + 1);
+}
 
 int32_t SimDraw(uint64_t prefix, uint64_t seed, uint32_t choice, int64_t position, int32_t vocab) {
   const uint64_t h = Mix(prefix ^ Mix(seed ^ Mix((uint64_t{choice} << 32) ^ static_cast<uint64_t>(position))));
@@ -40,7 +42,8 @@ SimReplica::Sequence& SimReplica::Get(uint32_t seq) {
 }
 
 uint64_t& SimReplica::Slot(const Sequence& s, int64_t position) {
-  CHECK_LT(position / block_size_, static_cast<int64_t>(s.blocks.size())) << "the table is too short for position " << position;
+  CHECK_LT(position / block_size_, static_cast<int64_t>(s.blocks.size()))
+      << "the table is too short for position " << position;
   const int64_t slot = s.blocks[position / block_size_] * block_size_ + position % block_size_;
   CHECK(slot >= 0 && slot < static_cast<int64_t>(slots_.size())) << "slot " << slot;
   return slots_[slot];
@@ -49,7 +52,8 @@ uint64_t& SimReplica::Slot(const Sequence& s, int64_t position) {
 void SimReplica::Apply(const StepPlan& plan) {
   CHECK_EQ(plan.step, last_step_ + 1) << "steps out of order";
   last_step_ = plan.step;
-  for (uint32_t seq : plan.finished) CHECK_EQ(sequences_.erase(seq), 1u) << "finished sequence " << seq << " is unknown";
+  for (uint32_t seq : plan.finished)
+    CHECK_EQ(sequences_.erase(seq), 1u) << "finished sequence " << seq << " is unknown";
   for (const NewSequence& fresh : plan.new_sequences) {
     Sequence s;
     s.tokens = fresh.token_ids;
@@ -113,7 +117,8 @@ StepResult SimReplica::Run(const StepPlan& plan) {
     const int64_t first = s.num_computed / block_size_;
     const int64_t last = (s.num_computed + num_tokens - 1) / block_size_;
     for (int64_t b = first; b <= last; ++b) {
-      CHECK(written.insert(s.blocks.at(b)).second) << "block " << s.blocks[b] << " has two writers in step " << plan.step;
+      CHECK(written.insert(s.blocks.at(b)).second)
+          << "block " << s.blocks[b] << " has two writers in step " << plan.step;
     }
     Compute(&s, num_tokens);
   };

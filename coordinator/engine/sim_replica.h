@@ -1,9 +1,9 @@
-// A replica of ranks as a pure function, for simulations: applies step plans like a worker's sequence table, checks every claim, and "computes"
-// with hashes. Test only; single thread.
+// A replica of ranks as a pure function, for simulations: applies step plans like a worker's sequence table, checks
+// every claim, and "computes" with hashes. Test only; single thread.
 //
-// Every slot of the cache remembers the hash of the token prefix that was written there, and computing a token first verifies the slots of all
-// earlier positions: a block that is shared, freed, copied or reused wrongly shows at once. The next token is a hash of (prefix, seed, choice,
-// position), so a wrong replay shows too.
+// Every slot of the cache remembers the hash of the token prefix that was written there, and computing a token first
+// verifies the slots of all earlier positions: a block that is shared, freed, copied or reused wrongly shows at once.
+// The next token is a hash of (prefix, seed, choice, position), so a wrong replay shows too.
 #ifndef QUIRE_COORDINATOR_ENGINE_SIM_REPLICA_H_
 #define QUIRE_COORDINATOR_ENGINE_SIM_REPLICA_H_
 

@@ -18,7 +18,8 @@
 namespace quire::engine {
 
 void SimCoverage::Add(const SimCoverage& o) {
-  steps += o.steps, requests += o.requests, finished_ok += o.finished_ok, cancelled += o.cancelled, expired += o.expired;
+  steps += o.steps, requests += o.requests, finished_ok += o.finished_ok, cancelled += o.cancelled,
+      expired += o.expired;
   refused += o.refused, preemptions += o.preemptions, forks += o.forks, copies += o.copies;
   replicas_lost += o.replicas_lost, lost_while_running += o.lost_while_running, replica_failures += o.replica_failures;
   stale_results += o.stale_results, stop_strings += o.stop_strings, chunked_prefills += o.chunked_prefills;
@@ -58,7 +59,8 @@ Expected RunAlone(const request::Request& request, uint32_t choice, int32_t voca
     out.text.push_back(LetterDecoder::Letter(token));
     if (!may_stop) continue;
     for (const std::string& stop : p.stop) {
-      if (out.text.size() < stop.size() || out.text.compare(out.text.size() - stop.size(), stop.size(), stop) != 0) continue;
+      if (out.text.size() < stop.size() || out.text.compare(out.text.size() - stop.size(), stop.size(), stop) != 0)
+        continue;
       out.text.resize(out.text.size() - stop.size());
       out.stop_string = true;
       return out;
@@ -84,7 +86,9 @@ class Simulation {
 
   int64_t Uniform(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(rng_); }
   bool Chance(double p) { return std::uniform_real_distribution<double>(0, 1)(rng_) < p; }
-  absl::Duration Delay(double mean_ms) { return absl::Milliseconds(std::exponential_distribution<double>(1 / mean_ms)(rng_)); }
+  absl::Duration Delay(double mean_ms) {
+    return absl::Milliseconds(std::exponential_distribution<double>(1 / mean_ms)(rng_));
+  }
 
   CoreOptions MakeOptions();
   request::Request MakeRequest();
@@ -132,13 +136,15 @@ CoreOptions Simulation::MakeOptions() {
 
 request::Request Simulation::MakeRequest() {
   request::Request r;
-  r.request_id = Chance(0.02) && !clients_.empty() ? clients_.rbegin()->second.request.request_id : absl::StrCat("r", next_id_);
+  r.request_id =
+      Chance(0.02) && !clients_.empty() ? clients_.rbegin()->second.request.request_id : absl::StrCat("r", next_id_);
   const int64_t prompt = Uniform(1, 40);
   // Most prompts begin like others, so that prefixes are shared.
   const int64_t shared = Chance(0.7) ? Uniform(0, prompt) : 0;
   const int32_t family = static_cast<int32_t>(Uniform(0, 1));
   for (int64_t i = 0; i < prompt; ++i) {
-    r.prompt_ids.push_back(i < shared ? static_cast<int32_t>(1 + (i + family) % (vocab_ - 1)) : static_cast<int32_t>(Uniform(1, vocab_ - 1)));
+    r.prompt_ids.push_back(i < shared ? static_cast<int32_t>(1 + (i + family) % (vocab_ - 1))
+                                      : static_cast<int32_t>(Uniform(1, vocab_ - 1)));
   }
   if (Chance(0.2)) r.tenant = "other";
   r.params.max_tokens = static_cast<uint32_t>(Uniform(1, 40));
@@ -210,7 +216,8 @@ void Simulation::Send(const StepPlan& plan) {
   }
   // Steps run one after the other.
   replica_free_at_ = std::max(replica_free_at_, now_) + absl::Milliseconds(1) + Delay(4);
-  if (last_result_.has_value() && Chance(repeat_)) At(replica_free_at_ - now_ - absl::Microseconds(1), StepDoneEvent{*last_result_});
+  if (last_result_.has_value() && Chance(repeat_))
+    At(replica_free_at_ - now_ - absl::Microseconds(1), StepDoneEvent{*last_result_});
   last_result_ = result;
   At(replica_free_at_ - now_, StepDoneEvent{std::move(result)});
 }
@@ -234,7 +241,8 @@ void Simulation::End(const EndAction& end) {
   coverage_.cancelled += absl::IsCancelled(end.status);
   coverage_.expired += absl::IsDeadlineExceeded(end.status);
   coverage_.replica_failures += absl::IsInternal(end.status) || absl::IsUnavailable(end.status);
-  coverage_.refused += absl::IsResourceExhausted(end.status) || absl::IsAlreadyExists(end.status) || absl::IsInvalidArgument(end.status);
+  coverage_.refused +=
+      absl::IsResourceExhausted(end.status) || absl::IsAlreadyExists(end.status) || absl::IsInvalidArgument(end.status);
   for (uint32_t i = 0; i < client.request.params.n; ++i) {
     const Expected want = RunAlone(client.request, i, vocab_);
     const std::vector<int32_t>& got = client.tokens[i];

@@ -1,5 +1,6 @@
-// One seeded schedule of the whole cluster over the real core: arrivals, cancels, deadlines, slow, late, repeated and stale results, lost
-// replicas and failed formations, with a fake clock. Test only; single thread; a seed replays exactly.
+// One seeded schedule of the whole cluster over the real core: arrivals, cancels, deadlines, slow, late, repeated and
+// stale results, lost replicas and failed formations, with a fake clock. Test only; single thread; a seed replays
+// exactly.
 #ifndef QUIRE_COORDINATOR_ENGINE_SIMULATION_H_
 #define QUIRE_COORDINATOR_ENGINE_SIMULATION_H_
 
@@ -17,10 +18,10 @@ struct SimCoverage {
   int64_t refused = 0;
   int64_t preemptions = 0;
   int64_t forks = 0;
-  int64_t copies = 0;             // copy-on-write
+  int64_t copies = 0;  // copy-on-write
   int64_t replicas_lost = 0;
   int64_t lost_while_running = 0;
-  int64_t replica_failures = 0;   // requests that saw too many losses
+  int64_t replica_failures = 0;  // requests that saw too many losses
   int64_t stale_results = 0;
   int64_t stop_strings = 0;
   int64_t chunked_prefills = 0;

@@ -1,12 +1,12 @@
-// 10,000 seeded schedules of the core over a fake replica, with the invariants after every step. A failure prints its seed; replay one with
-// --gtest_filter=Simulation.OneSeed and QUIRE_SIM_SEED=n.
+// 10,000 seeded schedules of the core over a fake replica, with the invariants after every step. A failure prints its
+// seed; replay one with --gtest_filter=Simulation.OneSeed and QUIRE_SIM_SEED=n.
+#include "coordinator/engine/simulation.h"
+
 #include <glog/logging.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <cstdlib>
-
-#include "coordinator/engine/simulation.h"
 
 namespace quire::engine {
 namespace {
@@ -28,11 +28,14 @@ TEST(Simulation, TenThousandSchedules) {
   constexpr uint64_t kSeeds = 10000;
   SimCoverage total;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) total.Add(RunSeed(seed));
-  std::printf("steps %lld, requests %lld, ok %lld, cancelled %lld, expired %lld, refused %lld, preemptions %lld, forks %lld, copies %lld, "
-              "replicas lost %lld, stale %lld, stop strings %lld\n",
-              (long long)total.steps, (long long)total.requests, (long long)total.finished_ok, (long long)total.cancelled,
-              (long long)total.expired, (long long)total.refused, (long long)total.preemptions, (long long)total.forks,
-              (long long)total.copies, (long long)total.replicas_lost, (long long)total.stale_results, (long long)total.stop_strings);
+  std::printf(
+      "steps %lld, requests %lld, ok %lld, cancelled %lld, expired %lld, refused %lld, preemptions %lld, forks %lld, "
+      "copies %lld, "
+      "replicas lost %lld, stale %lld, stop strings %lld\n",
+      (long long)total.steps, (long long)total.requests, (long long)total.finished_ok, (long long)total.cancelled,
+      (long long)total.expired, (long long)total.refused, (long long)total.preemptions, (long long)total.forks,
+      (long long)total.copies, (long long)total.replicas_lost, (long long)total.stale_results,
+      (long long)total.stop_strings);
   // Coverage probes: a simulation that does not get there proves nothing about it.
   EXPECT_GT(total.finished_ok, 10000);
   EXPECT_GT(total.cancelled, 1000);

@@ -1,4 +1,5 @@
-// What the engine remembers of recent steps for GetLoads, GetServerInfo and its log line. Engine thread only; all sizes fixed.
+// What the engine remembers of recent steps for GetLoads, GetServerInfo and its log line. Engine thread only; all
+// sizes fixed.
 #ifndef QUIRE_COORDINATOR_ENGINE_STEP_STATS_H_
 #define QUIRE_COORDINATOR_ENGINE_STEP_STATS_H_
 
@@ -19,8 +20,8 @@ class StepStats {
   void Restart();
 
   uint64_t total_steps() const { return total_steps_; }
-  // Of the last kWindow steps that computed something, in seconds. A step's time runs from its sending, or from the reply before it if that came
-  // later (two are in flight), to its own reply.
+  // Of the last kWindow steps that computed something, in seconds. A step's time runs from its sending, or from the
+  // reply before it if that came later (two are in flight), to its own reply.
   double StepP50() const { return Median(step_seconds_); }
   // Likewise, the slowest rank's own time.
   double WorkerP50() const { return Median(worker_seconds_); }
@@ -45,9 +46,9 @@ class StepStats {
   uint64_t counted_ = 0;
   Window step_seconds_{};
   Window worker_seconds_{};
-  int64_t tokens_ = 0;                              // since the current second began
-  std::array<int64_t, kSeconds> per_second_{};      // a ring
-  int64_t second_ = 0;                              // unix time of the current one
+  int64_t tokens_ = 0;                          // since the current second began
+  std::array<int64_t, kSeconds> per_second_{};  // a ring
+  int64_t second_ = 0;                          // unix time of the current one
 };
 
 }  // namespace quire::engine

@@ -1,11 +1,14 @@
 // One Generate call: the bridge from the engine thread to gRPC.
 //
 // Threads: the engine thread brings news through a sink; gRPC's threads report finished writes and cancellation. Each
-// takes the small lock, decides what to do next, and does it outside of the lock. Invariants:
+// takes the small lock, decides what to do next, and does it outside of the lock.
+// Invariants:
 //   F1  At most one write is in flight; what comes meanwhile waits in the ResponseBuilder, bounded by the output
-//   itself. F2  The call is finished exactly once, after the engine's OnEnd and after the last write. F3  No initial
-//   metadata leave before the first message, so that a refusal is trailers-only and clients may retry it. F4  A client
-//   that is gone cancels its request at once.
+//       itself.
+//   F2  The call is finished exactly once, after the engine's OnEnd and after the last write.
+//   F3  No initial metadata leave before the first message, so that a refusal is trailers-only and clients may retry
+//       it.
+//   F4  A client that is gone cancels its request at once.
 #ifndef QUIRE_COORDINATOR_FRONTEND_GENERATE_STREAM_H_
 #define QUIRE_COORDINATOR_FRONTEND_GENERATE_STREAM_H_
 

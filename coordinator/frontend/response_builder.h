@@ -5,7 +5,8 @@
 // Invariants:
 //   F1  Every committed token of a choice is in exactly one chunk (stream), in order, and in `complete.output_ids`.
 //   F2  What waits for a slow client is at most the output itself: news of a choice that already waits join its next
-//   chunk. F3  No chunk comes after the first `complete`; completes come in the order of their index.
+//       chunk.
+//   F3  No chunk comes after the first `complete`; completes come in the order of their index.
 #ifndef QUIRE_COORDINATOR_FRONTEND_RESPONSE_BUILDER_H_
 #define QUIRE_COORDINATOR_FRONTEND_RESPONSE_BUILDER_H_
 

@@ -168,7 +168,8 @@ TEST(ResponseBuilderDeathTest, AGapInTheOffsetsIsABrokenInvariant) {
   EXPECT_DEATH(builder.Add(Delta(0, 2, {6}, "b")), "request r choice 0");
 }
 
-// Any interleaving of news and reads gives every token and every byte of text exactly once, in order (F1), and completes last (F3).
+// Any interleaving of news and reads gives every token and every byte of text exactly once, in order (F1), and
+// completes last (F3).
 TEST(ResponseBuilderTest, AnyPaceGivesTheSameStream) {
   for (uint32_t seed = 1; seed <= 200; ++seed) {
     std::mt19937 random(seed);

@@ -34,7 +34,8 @@ constexpr absl::Duration kReadyPeriod = absl::Milliseconds(100);
 void SetUpGrpcOnce() {
   static std::once_flag once;
   std::call_once(once, [] {
-    // Never shut down: gRPC's last object to die waits up to 10 s for a poller that a large message may have left behind.
+    // Never shut down: gRPC's last object to die waits up to 10 s for a poller that a large message may have left
+    // behind.
     grpc_init();
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();

@@ -2,7 +2,8 @@
 // reflection.
 //
 // Threads: gRPC's own run the handlers; one thread of ours copies Engine::Ready() into the health service. Start and
-// Shutdown are called by the thread that owns the server. Invariants:
+// Shutdown are called by the thread that owns the server.
+// Invariants:
 //   F1  Nothing is answered before Start returned OK, nothing after Shutdown returned.
 //   F2  A port that another process listens on is an error that names host and port; the port is never shared.
 //   F3  Messages over 4 MiB are refused with RESOURCE_EXHAUSTED before they are parsed.

@@ -157,7 +157,7 @@ class ServerTest : public ::testing::Test {
     return false;
   }
 
-  // All requests are gone and so are their blocks, says the replica. The engine tells it what ended with the next step, so one more runs.
+  // All requests and their blocks are gone, says the replica. It learns what ended with the next step, so one runs.
   bool WaitUntilEmpty() {
     const bool idle = WaitFor([this] { return Loads().num_running_reqs() == 0 && Loads().num_waiting_reqs() == 0; });
     EXPECT_TRUE(Generate(Request(1)).status.ok());
@@ -167,7 +167,8 @@ class ServerTest : public ::testing::Test {
            });
   }
 
-  // The answer of the standard health service, by hand: field 1 of its request is the name, field 1 of its reply the enum (1 = SERVING).
+  // The answer of the standard health service, by hand: field 1 of its request is the name, field 1 of its reply the
+  // enum (1 = SERVING).
   std::string Health(const std::string& service) {
     const std::string request = absl::StrCat("\x0a", std::string(1, static_cast<char>(service.size())), service);
     std::string reply;

@@ -1,7 +1,8 @@
-// A worker group for tests of the edge: one thread in place of the ranks, with the simulation's replica as the model, at a pace that the
-// test sets.
+// A worker group for tests of the edge: one thread in place of the ranks, with the simulation's replica as the model,
+// at a pace that the test sets.
 //
-// Threads: the engine's calls only queue; the group's own thread computes and tells the listener. The test may call Hold and Release.
+// Threads: the engine's calls only queue; the group's own thread computes and tells the listener. The test may call
+// Hold and Release.
 #ifndef QUIRE_COORDINATOR_FRONTEND_SIM_WORKER_GROUP_H_
 #define QUIRE_COORDINATOR_FRONTEND_SIM_WORKER_GROUP_H_
 

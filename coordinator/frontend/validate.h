@@ -4,9 +4,9 @@
 // Pure but for the draw of an absent seed or id; any thread.
 // Invariants:
 //   F1  What Validate returns is within every limit below; the engine checks only what depends on its state (queue,
-//   cache, live ids). F2  Every field of GenerateRequest is read here. A field that is not served yet is UNIMPLEMENTED
-//   by name, never silence. One exception:
-//       tokenized.original_text is a remark for the reader of a trace and has no effect.
+//       cache, live ids).
+//   F2  Every field of GenerateRequest is read here. A field that is not served yet is UNIMPLEMENTED by name, never
+//       silence. One exception: tokenized.original_text is a remark for the reader of a trace and has no effect.
 //   F3  Cheap checks come before the tokenizer runs.
 #ifndef QUIRE_COORDINATOR_FRONTEND_VALIDATE_H_
 #define QUIRE_COORDINATOR_FRONTEND_VALIDATE_H_

@@ -1,12 +1,12 @@
-// Gives sequences their blocks. The only code that changes a block table: adopt cached blocks, grow, fork, release; writing into a shared
-// block copies it first. Engine thread only.
+// Gives sequences their blocks. The only code that changes a block table: adopt cached blocks, grow, fork, release;
+// writing into a shared block copies it first. Engine thread only.
 //
 // Invariants (with block_pool.h):
 //   K1  A block that a planned token writes has one reference.
 //   K2  A table covers exactly the sequence's num_computed tokens.
 //   K3  Nothing is half done: the caller asks first, and Grow with enough free blocks cannot fail.
-//   K4  Only full blocks of committed tokens are in the prefix index. Their content may still be on its way: steps run in order, so whatever a later
-//       plan reads has been written by then.
+//   K4  Only full blocks of committed tokens are in the prefix index. Their content may still be on its way: steps run
+//       in order, so whatever a later plan reads has been written by then.
 #ifndef QUIRE_COORDINATOR_KV_KV_MANAGER_H_
 #define QUIRE_COORDINATOR_KV_KV_MANAGER_H_
 
@@ -57,8 +57,9 @@ class KvManager {
   // Tokens beyond num_computed that fit into the sequence's own room and `free` blocks more.
   int64_t TokensThatFit(const request::Sequence& sequence, int64_t free) const;
 
-  // Makes room for `num_tokens` more computed tokens and counts them as computed. Appends to the plan what the ranks must know: into `fresh`
-  // (the table of a sequence that enters with this plan) or as block_appends, block_replaces and block_copies.
+  // Makes room for `num_tokens` more computed tokens and counts them as computed. Appends to the plan what the ranks
+  // must know: into `fresh` (the table of a sequence that enters with this plan) or as block_appends, block_replaces
+  // and block_copies.
   // Requires: enough free blocks.
   void Grow(request::Sequence* sequence, int64_t num_tokens, StepPlan* plan, NewSequence* fresh);
 

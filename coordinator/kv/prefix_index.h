@@ -1,11 +1,13 @@
 // Which blocks hold which token prefixes: the automatic prefix cache. Engine thread only.
 //
-// A full block is known under a chain key: SHA-256 over (parent key, its token ids), truncated to 128 bits. The chain starts from a key derived of the
-// process's random secret, the tenant's salt and the adapter, so that nobody can forge or probe another tenant's keys. Tokens are compared on
-// a hit as well, so that a wrong block is never shared even if keys collide.
+// A full block is known under a chain key: SHA-256 over (parent key, its token ids), truncated to 128 bits. The chain
+// starts from a key derived of the process's random secret, the tenant's salt and the adapter, so that nobody can
+// forge or probe another tenant's keys. Tokens are compared on a hit as well, so that a wrong block is never shared
+// even if keys collide.
 // Invariants:
 //   X1  A block has at most one entry, a key at most one block.
-//   X2  The block of an entry holds exactly the entry's tokens (whoever evicts or writes the block erases the entry first).
+//   X2  The block of an entry holds exactly the entry's tokens (whoever evicts or writes the block erases the entry
+//       first).
 #ifndef QUIRE_COORDINATOR_KV_PREFIX_INDEX_H_
 #define QUIRE_COORDINATOR_KV_PREFIX_INDEX_H_
 
@@ -33,7 +35,8 @@ class PrefixIndex {
 
   // The block with this key and these tokens, -1 if there is none.
   int32_t Find(const BlockKey& key, absl::Span<const int32_t> tokens) const;
-  // Makes a block known. No effect if the key has a block already (the second copy stays private) or the block has an entry.
+  // Makes a block known. No effect if the key has a block already (the second copy stays private) or the block has an
+  // entry.
   void Insert(const BlockKey& key, absl::Span<const int32_t> tokens, int32_t block);
   // Forgets what the block holds, if anything.
   void Erase(int32_t block);

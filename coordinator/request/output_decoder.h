@@ -1,5 +1,6 @@
-// Turns the committed ids of one choice into text, incrementally. The engine knows only this interface; frontend/ implements it with
-// text::IncrementalDecoder. Runs on the engine thread; a pure function of the ids fed so far, so that replay rebuilds it.
+// Turns the committed ids of one choice into text, incrementally. The engine knows only this interface; frontend/
+// implements it with text::IncrementalDecoder. Runs on the engine thread; a pure function of the ids fed so far, so
+// that replay rebuilds it.
 #ifndef QUIRE_COORDINATOR_REQUEST_OUTPUT_DECODER_H_
 #define QUIRE_COORDINATOR_REQUEST_OUTPUT_DECODER_H_
 

@@ -25,15 +25,15 @@ struct Sequence {
   static constexpr int32_t kNotOnRanks = -1;
 
   SequenceGroup* group = nullptr;
-  uint32_t index = 0;            // of the choice
-  int32_t seq = kNotOnRanks;     // index in the ranks' sequence tables
+  uint32_t index = 0;         // of the choice
+  int32_t seq = kNotOnRanks;  // index in the ranks' sequence tables
   bool finished = false;
-  int32_t in_flight = 0;         // samples
-  int64_t num_computed = 0;      // tokens
-  std::vector<int32_t> output;   // committed ids
-  std::vector<int32_t> blocks;   // block table
-  std::vector<BlockKey> keys;    // chain keys of the first full blocks of committed tokens; never change
-  int64_t num_published = 0;     // blocks of `blocks` that the prefix index was told of
+  int32_t in_flight = 0;        // samples
+  int64_t num_computed = 0;     // tokens
+  std::vector<int32_t> output;  // committed ids
+  std::vector<int32_t> blocks;  // block table
+  std::vector<BlockKey> keys;   // chain keys of the first full blocks of committed tokens; never change
+  int64_t num_published = 0;    // blocks of `blocks` that the prefix index was told of
   std::unique_ptr<StopChecker> stop;
 
   int64_t num_known() const;  // prompt, committed, and sampled but not yet seen here
@@ -51,7 +51,7 @@ struct SequenceGroup {
   uint64_t planned_step = 0;        // last step that has an item of this group
   int32_t num_preemptions = 0;
   int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache at first admission
-  int32_t num_crashes = 0;  // replica losses while running
+  int32_t num_crashes = 0;    // replica losses while running
   absl::Time arrival;
   absl::Time first_scheduled = absl::InfiniteFuture();
   absl::Time first_token = absl::InfiniteFuture();

@@ -1,9 +1,11 @@
 // Decides after every committed token whether a choice ends, and which text may be shown.
 //
-// Runs on the engine thread. A pure function of (parameters, ids fed so far): a replay of the committed ids rebuilds it.
+// Runs on the engine thread. A pure function of (parameters, ids fed so far): a replay of the committed ids rebuilds
+// it.
 // Invariants:
 //   S1  Emitted text never has to be taken back: what could still become (part of) a stop string is held.
-//   S2  The verdict does not depend on how text is cut into tokens: of all stop strings the match that ends first wins, ties go to the longest.
+//   S2  The verdict does not depend on how text is cut into tokens: of all stop strings the match that ends first
+//       wins, ties go to the longest.
 //   S3  Before min_tokens nothing but max_tokens ends a choice.
 #ifndef QUIRE_COORDINATOR_REQUEST_STOP_CHECKER_H_
 #define QUIRE_COORDINATOR_REQUEST_STOP_CHECKER_H_
@@ -31,7 +33,8 @@ struct Verdict {
 class StopChecker {
  public:
   // Requires: params and eos_ids outlive the checker. decoder may be null (no text).
-  StopChecker(const SamplingParams& params, const std::vector<int32_t>& eos_ids, std::unique_ptr<OutputDecoder> decoder);
+  StopChecker(const SamplingParams& params, const std::vector<int32_t>& eos_ids,
+              std::unique_ptr<OutputDecoder> decoder);
 
   // Feeds one committed token and appends to *text what may be shown now. Requires: no earlier verdict was `finished`.
   Verdict Append(int32_t token, std::string* text);

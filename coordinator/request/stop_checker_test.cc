@@ -11,7 +11,8 @@ namespace {
 // Every id stands for a given piece of text; Finish gives back what an incomplete character would.
 class PieceDecoder final : public OutputDecoder {
  public:
-  explicit PieceDecoder(std::vector<std::string> pieces, std::string tail = "") : pieces_(std::move(pieces)), tail_(tail) {}
+  explicit PieceDecoder(std::vector<std::string> pieces, std::string tail = "")
+      : pieces_(std::move(pieces)), tail_(tail) {}
   void Append(int32_t id, std::string* text) override { *text += pieces_.at(id); }
   void Finish(std::string* text) override { *text += tail_; }
 
@@ -29,7 +30,8 @@ struct Outcome {
 
 const std::vector<int32_t> kEos = {99};
 
-Outcome Feed(const SamplingParams& params, std::vector<std::string> pieces, std::vector<int32_t> ids, std::string tail = "") {
+Outcome Feed(const SamplingParams& params, std::vector<std::string> pieces, std::vector<int32_t> ids,
+             std::string tail = "") {
   pieces.resize(100);
   pieces[99] = "<eos>";
   StopChecker checker(params, kEos, std::make_unique<PieceDecoder>(pieces, tail));
@@ -122,7 +124,8 @@ TEST(StopChecker, NoDecoderNoText) {
   EXPECT_EQ(text, "");
 }
 
-// S2: however the same text is cut into tokens, the shown text and the match are the same; S1: what is shown only grows.
+// S2: however the same text is cut into tokens, the shown text and the match are the same; S1: what is shown only
+// grows.
 TEST(StopChecker, CutsDoNotMatter) {
   std::mt19937 rng(7);
   const std::vector<std::string> stops = {"aba", "bb", "caab", "c"};
@@ -148,7 +151,8 @@ TEST(StopChecker, CutsDoNotMatter) {
     const Outcome cut = Feed(p, pieces, ids(pieces.size()));
     ASSERT_EQ(whole.text, cut.text) << text;
     ASSERT_EQ(whole.verdict.matched_str, cut.verdict.matched_str) << text;
-    for (size_t i = 1; i < cut.shown.size(); ++i) ASSERT_EQ(cut.shown[i].substr(0, cut.shown[i - 1].size()), cut.shown[i - 1]);
+    for (size_t i = 1; i < cut.shown.size(); ++i)
+      ASSERT_EQ(cut.shown[i].substr(0, cut.shown[i - 1].size()), cut.shown[i - 1]);
   }
 }
 

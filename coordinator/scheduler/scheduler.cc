@@ -47,8 +47,8 @@ NewSequence MakeNewSequence(const Sequence& sequence, const std::vector<int32_t>
   return fresh;
 }
 
-// One token is pending on the ranks and its successor is wanted. Before the fork even a last single token of the prompt is a prefill item, because
-// forks hang on those.
+// One token is pending on the ranks and its successor is wanted. Before the fork even a last single token of the
+// prompt is a prefill item, because forks hang on those.
 bool DecodeReady(const Sequence& s) {
   return s.group->forked && s.seq >= 0 && s.num_computed > 0 && s.num_remaining() == 1 && s.wants_sample();
 }
@@ -214,7 +214,8 @@ bool Scheduler::PlanPrefill(Sequence* s, size_t index) {
   return true;
 }
 
-// The prompt is complete: every other choice starts as a fork of the leader and draws its first token from the same row of logits.
+// The prompt is complete: every other choice starts as a fork of the leader and draws its first token from the same
+// row of logits.
 void Scheduler::PlanFork(Sequence* leader) {
   SequenceGroup* group = leader->group;
   group->forked = true;

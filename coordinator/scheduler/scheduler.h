@@ -1,12 +1,14 @@
-// Decides what the next step computes: continuous batching, chunked prefill, first come first served, preemption by recompute. Pure: no
-// clock, thread or I/O; engine thread only.
+// Decides what the next step computes: continuous batching, chunked prefill, first come first served, preemption by
+// recompute. Pure: no clock, thread or I/O; engine thread only.
 //
-// One rule for prefill and decode: a sequence's num_computed chases num_known. Order of a plan: running decodes, running prefills, then waiting
-// groups. Invariants:
+// One rule for prefill and decode: a sequence's num_computed chases num_known. Order of a plan: running decodes,
+// running prefills, then waiting groups.
+// Invariants:
 //   D1  A plan has at most max_num_batched_tokens tokens, and at most max_num_seqs sequences live on the ranks.
 //   D2  Running and waiting groups are each in order of arrival; a preempted group waits at its place by arrival.
 //   D3  A group that has an item in the plan being built is not preempted by that plan.
-//   D4  The oldest running group always gets what it needs (Fits was checked at the door), so that the system makes progress.
+//   D4  The oldest running group always gets what it needs (Fits was checked at the door), so that the system makes
+//       progress.
 #ifndef QUIRE_COORDINATOR_SCHEDULER_SCHEDULER_H_
 #define QUIRE_COORDINATOR_SCHEDULER_SCHEDULER_H_
 
@@ -37,8 +39,8 @@ class Scheduler {
 
   void AddWaiting(request::SequenceGroup* group);
 
-  // Fills the empty plan and lists, in batch order, the sequences that will draw a token. Returns false if there is nothing to compute; then
-  // only `plan->finished` may be set (the ranks shall let go of what has ended).
+  // Fills the empty plan and lists, in batch order, the sequences that will draw a token. Returns false if there is
+  // nothing to compute; then only `plan->finished` may be set (the ranks shall let go of what has ended).
   bool BuildPlan(absl::Time now, StepPlan* plan, std::vector<request::Sequence*>* samples);
 
   // Undoes a plan that computes nothing and is not sent: what has ended goes with a later one.
@@ -83,11 +85,11 @@ class Scheduler {
   const SchedulerOptions options_;
   std::vector<int32_t> eos_token_ids_;  // banned before min_tokens
   kv::KvManager kv_;
-  std::vector<request::SequenceGroup*> running_;            // by id
-  std::map<uint64_t, request::SequenceGroup*> waiting_;     // by id
-  std::vector<uint32_t> free_seqs_;                         // a stack of indices in the ranks' tables
-  std::vector<uint32_t> finished_;                          // the ranks still hold these
-  int64_t num_seqs_ = 0;                                    // unfinished choices of running groups
+  std::vector<request::SequenceGroup*> running_;         // by id
+  std::map<uint64_t, request::SequenceGroup*> waiting_;  // by id
+  std::vector<uint32_t> free_seqs_;                      // a stack of indices in the ranks' tables
+  std::vector<uint32_t> finished_;                       // the ranks still hold these
+  int64_t num_seqs_ = 0;                                 // unfinished choices of running groups
   int64_t num_preemptions_ = 0;
   int64_t cache_queried_tokens_ = 0;
   int64_t cache_hit_tokens_ = 0;

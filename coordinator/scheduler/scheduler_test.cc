@@ -1,4 +1,5 @@
-// What a plan holds: budgets, order, admission, chunks, preemption. Long random histories live in engine/simulation_test.cc.
+// What a plan holds: budgets, order, admission, chunks, preemption. Long random histories live in
+// engine/simulation_test.cc.
 #include "coordinator/scheduler/scheduler.h"
 
 #include <gtest/gtest.h>

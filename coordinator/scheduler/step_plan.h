@@ -1,4 +1,5 @@
-// One step as data: what the ranks shall do and what came back. Leaf: plain data that scheduler, engine and cluster share; any thread.
+// One step as data: what the ranks shall do and what came back. Leaf: plain data that scheduler, engine and cluster
+// share; any thread.
 #ifndef QUIRE_COORDINATOR_SCHEDULER_STEP_PLAN_H_
 #define QUIRE_COORDINATOR_SCHEDULER_STEP_PLAN_H_
 
@@ -59,8 +60,8 @@ struct BlockReplace {
   int32_t block = 0;
 };
 
-// Order of application on a rank: finished, new, forks, block_appends, block_replaces, swap_outs, block_copies, swap_ins, then compute. Items in
-// batch order: `decode`, then `prefill`.
+// Order of application on a rank: finished, new, forks, block_appends, block_replaces, swap_outs, block_copies,
+// swap_ins, then compute. Items in batch order: `decode`, then `prefill`.
 struct StepPlan {
   uint64_t epoch = 0;
   uint64_t step = 0;
@@ -76,7 +77,8 @@ struct StepPlan {
   std::vector<uint32_t> decode;
   std::vector<PrefillItem> prefill;
 
-  // Tokens drawn by this step: one per decode item and sampling prefill item, and one per fork, whose child draws from its parent's row.
+  // Tokens drawn by this step: one per decode item and sampling prefill item, and one per fork, whose child draws from
+  // its parent's row.
   int64_t num_samples() const {
     int64_t n = static_cast<int64_t>(decode.size() + forks.size());
     for (const PrefillItem& p : prefill) n += p.sample;

@@ -1,11 +1,13 @@
 // The threads of one worker: a fork-join pool with a static split, whose barrier spins briefly and then sleeps.
 //
 // Thread rule: one thread at a time calls Run; it takes part as thread 0. Function arguments run on all threads of the
-// pool. Invariants:
-//   T1  Which thread runs which index depends on nothing but the counts: no stealing, so that caches stay warm and runs
-//   repeat. T2  A thread never spins longer than kSpinMax: cores are shared with other processes, and a spinning waiter
-//   takes the time of
-//       the thread it waits for. A spin that ends in sleep halves the next one's length, one that succeeds doubles it.
+// pool.
+// Invariants:
+//   T1  Which thread runs which index depends on nothing but the counts: no stealing, so that caches stay warm and
+//       runs repeat.
+//   T2  A thread never spins longer than kSpinMax: cores are shared with other processes, and a spinning waiter takes
+//       the time of the thread it waits for. A spin that ends in sleep halves the next one's length, one that succeeds
+//       doubles it.
 //   T3  A pool of one thread calls the function directly: no atomics, no threads.
 #ifndef QUIRE_KERNELS_CPU_THREAD_POOL_H_
 #define QUIRE_KERNELS_CPU_THREAD_POOL_H_

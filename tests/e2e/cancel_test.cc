@@ -1,4 +1,5 @@
-// Clients that vanish: 1,000 cancels at random moments and a killed client leave no block behind, by the ranks' own reports.
+// Clients that vanish: 1,000 cancels at random moments and a killed client leave no block behind, by the ranks' own
+// reports.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -70,7 +71,8 @@ TEST(Cancel, AClientThatIsKilledLetsGo) {
   ASSERT_GE(client, 0);
   if (client == 0) {  // only async-signal-safe calls: exec the real client
     const std::string server = absl::StrCat("--server=127.0.0.1:", cluster.port());
-    execl("tools/generate", "tools/generate", server.c_str(), "--max_tokens=400", "--ignore_eos", "--prompt=Once upon a time", nullptr);
+    execl("tools/generate", "tools/generate", server.c_str(), "--max_tokens=400", "--ignore_eos",
+          "--prompt=Once upon a time", nullptr);
     _exit(127);
   }
   ASSERT_TRUE(Await([&] { return cluster.Loads().num_running_reqs() == 1; }, absl::Seconds(10)));

@@ -1,6 +1,8 @@
-// Real processes for end-to-end tests: a coordinator (and, if wanted, worker hosts) on loopback, and a small synchronous client.
+// Real processes for end-to-end tests: a coordinator (and, if wanted, worker hosts) on loopback, and a small
+// synchronous client.
 //
-// Thread rule: a Cluster belongs to one thread; Generate and friends may be called from many. Every wait is bounded; processes die with the object.
+// Thread rule: a Cluster belongs to one thread; Generate and friends may be called from many. Every wait is bounded;
+// processes die with the object.
 #ifndef QUIRE_TESTS_E2E_CLUSTER_H_
 #define QUIRE_TESTS_E2E_CLUSTER_H_
 
@@ -47,7 +49,7 @@ std::vector<pid_t> ChildrenOf(pid_t pid);
 
 struct Output {
   grpc::Status status;
-  std::string error_param;  // the trailer
+  std::string error_param;                                     // the trailer
   std::vector<quire::v1::GenerateResponse::Complete> choices;  // by index
   // Of the chunks, by choice: what a streaming client saw.
   std::vector<std::vector<uint32_t>> streamed_ids;

@@ -1,4 +1,5 @@
-// The main road: the same tokens from one rank, two local ranks and two worker hosts; streams, choices, stops, health, reflection, shutdown.
+// The main road: the same tokens from one rank, two local ranks and two worker hosts; streams, choices, stops, health,
+// reflection, shutdown.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -44,9 +45,10 @@ TEST(Generate, LocalRanksAndWorkerHostsGiveTheSameTokens) {
     std::string hosts;
     for (int i = 0; i < 2; ++i) {
       const std::string port_file = absl::StrCat(dir, "/port", i);
-      workers.push_back(std::make_unique<Process>(
-          std::vector<std::string>{WorkerBinary(), "--listen=127.0.0.1:0", "--num_threads=1", absl::StrCat("--port_file=", port_file)},
-          absl::StrCat(dir, "/log", i)));
+      workers.push_back(
+          std::make_unique<Process>(std::vector<std::string>{WorkerBinary(), "--listen=127.0.0.1:0", "--num_threads=1",
+                                                             absl::StrCat("--port_file=", port_file)},
+                                    absl::StrCat(dir, "/log", i)));
       const int port = AwaitPortFile(port_file, workers.back().get(), absl::Seconds(20));
       ASSERT_GT(port, 0) << workers.back()->Log();
       absl::StrAppend(&hosts, i == 0 ? "" : ",", "127.0.0.1:", port);
@@ -54,14 +56,16 @@ TEST(Generate, LocalRanksAndWorkerHostsGiveTheSameTokens) {
     for (const char* collective : {"shm", "gloo"}) {
       Cluster cluster({absl::StrCat("--workers=", hosts), absl::StrCat("--collective=", collective)});
       remote = GenerateAll(&cluster);
-      for (size_t i = 0; i < local.size(); ++i) EXPECT_EQ(Fingerprint(local[i]), Fingerprint(remote[i])) << collective << " " << i;
+      for (size_t i = 0; i < local.size(); ++i)
+        EXPECT_EQ(Fingerprint(local[i]), Fingerprint(remote[i])) << collective << " " << i;
     }
   }
   {
     Cluster cluster({"--workers=local:1"});
     single = GenerateAll(&cluster);
   }
-  for (size_t i = 0; i < local.size(); i += 2) {  // greedy: another TP degree rounds differently, the tokens are the same
+  for (size_t i = 0; i < local.size();
+       i += 2) {  // greedy: another TP degree rounds differently, the tokens are the same
     EXPECT_EQ(local[i].streamed_ids, single[i].streamed_ids) << kPrompts[i / 2];
   }
 }
@@ -101,7 +105,8 @@ TEST_F(GenerateTest, ChoicesDifferAndRepeatBySeed) {
   EXPECT_EQ(Fingerprint(a), Fingerprint(b));
   EXPECT_NE(a.streamed_ids[0], a.streamed_ids[1]);
   request.mutable_sampling_params()->set_n(1);
-  EXPECT_EQ(cluster_->Generate(request).streamed_ids[0], a.streamed_ids[0]) << "choice 0 does not depend on its siblings";
+  EXPECT_EQ(cluster_->Generate(request).streamed_ids[0], a.streamed_ids[0])
+      << "choice 0 does not depend on its siblings";
 }
 
 TEST_F(GenerateTest, ASeedIsDrawnAndReturned) {
@@ -158,7 +163,8 @@ TEST_F(GenerateTest, APromptThatBeginsAlikeIsFoundInTheCache) {
   EXPECT_EQ(again.choices[0].cached_tokens(), 96u) << "six full blocks of 16";
   EXPECT_EQ(Fingerprint(first), Fingerprint(again));
   EXPECT_TRUE(cluster_->AwaitIdle(absl::Seconds(5))) << "cached blocks are not used ones";
-  EXPECT_TRUE(Await([] { return cluster_->Loads().cache_hit_rate() > 0 && cluster_->Loads().cached_blocks() > 5; }, absl::Seconds(5)));
+  EXPECT_TRUE(Await([] { return cluster_->Loads().cache_hit_rate() > 0 && cluster_->Loads().cached_blocks() > 5; },
+                    absl::Seconds(5)));
 }
 
 TEST_F(GenerateTest, TokenizeRoundTrip) {
@@ -224,7 +230,8 @@ TEST(Shutdown, SigtermEndsStreamsCleanly) {
   client.join();
   EXPECT_TRUE(out.ok()) << "a stream that fits into the shutdown time finishes: " << out.status.error_message();
   EXPECT_EQ(cluster.coordinator().Wait(absl::Seconds(20)), 0) << cluster.coordinator().Log();
-  for (pid_t child : children) EXPECT_TRUE(Await([&] { return kill(child, 0) != 0; }, absl::Seconds(5))) << "rank left behind";
+  for (pid_t child : children)
+    EXPECT_TRUE(Await([&] { return kill(child, 0) != 0; }, absl::Seconds(5))) << "rank left behind";
 }
 
 }  // namespace

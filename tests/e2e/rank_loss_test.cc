@@ -1,4 +1,5 @@
-// kill -9 of a rank in mid-stream: the replica forms again and every stream goes on without a lost, repeated or changed token.
+// kill -9 of a rank in mid-stream: the replica forms again and every stream goes on without a lost, repeated or
+// changed token.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -36,8 +37,10 @@ TEST(RankLoss, StreamsGoOnWithTheSameBytes) {
     std::vector<Output> out(requests.size());
     std::vector<std::thread> clients;
     const uint64_t tokens_before = cluster.Loads().generation_tokens_total();
-    for (size_t i = 0; i < requests.size(); ++i) clients.emplace_back([&, i] { out[i] = cluster.Generate(requests[i]); });
-    ASSERT_TRUE(Await([&] { return cluster.Loads().generation_tokens_total() > tokens_before + 200; }, absl::Seconds(30)));
+    for (size_t i = 0; i < requests.size(); ++i)
+      clients.emplace_back([&, i] { out[i] = cluster.Generate(requests[i]); });
+    ASSERT_TRUE(
+        Await([&] { return cluster.Loads().generation_tokens_total() > tokens_before + 200; }, absl::Seconds(30)));
     const std::vector<pid_t> ranks = ChildrenOf(cluster.coordinator().pid());
     ASSERT_EQ(ranks.size(), 2u);
     kill(ranks[victim], SIGKILL);

@@ -1,5 +1,5 @@
-// A request's bytes do not depend on its neighbours: 64 requests of mixed lengths, greedy and seeded, together, with a cache small enough to
-// force preemption, give exactly the tokens, log-probs and text that each gives alone.
+// A request's bytes do not depend on its neighbours: 64 requests of mixed lengths, greedy and seeded, together, with a
+// cache small enough to force preemption, give exactly the tokens, log-probs and text that each gives alone.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -42,7 +42,8 @@ std::vector<quire::v1::GenerateRequest> MixedRequests(int count) {
 std::vector<Output> RunTogether(Cluster* cluster, const std::vector<quire::v1::GenerateRequest>& requests) {
   std::vector<Output> out(requests.size());
   std::vector<std::thread> clients;
-  for (size_t i = 0; i < requests.size(); ++i) clients.emplace_back([&, i] { out[i] = cluster->Generate(requests[i]); });
+  for (size_t i = 0; i < requests.size(); ++i)
+    clients.emplace_back([&, i] { out[i] = cluster->Generate(requests[i]); });
   for (std::thread& t : clients) t.join();
   return out;
 }
@@ -63,10 +64,12 @@ TEST_P(SameBytesTest, TogetherUnderPreemptionEqualsAlone) {
   };
   for (const Shape shape : {Shape{60, 64, 32}, Shape{90, 512, 64}}) {
     Cluster cluster({workers, absl::StrCat("--num_device_blocks_override=", shape.blocks),
-                     absl::StrCat("--max_num_batched_tokens=", shape.tokens), absl::StrCat("--max_num_seqs=", shape.seqs)});
+                     absl::StrCat("--max_num_batched_tokens=", shape.tokens),
+                     absl::StrCat("--max_num_seqs=", shape.seqs)});
     const std::vector<Output> together = RunTogether(&cluster, requests);
     for (size_t i = 0; i < requests.size(); ++i) {
-      EXPECT_EQ(Fingerprint(together[i]), Fingerprint(alone[i])) << "request " << i << ": " << together[i].status.error_message();
+      EXPECT_EQ(Fingerprint(together[i]), Fingerprint(alone[i]))
+          << "request " << i << ": " << together[i].status.error_message();
     }
     EXPECT_GT(cluster.Loads().num_preemptions(), 0u) << "the cache was not small enough to prove anything";
     EXPECT_TRUE(cluster.AwaitIdle(absl::Seconds(10)));

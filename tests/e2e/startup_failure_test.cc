@@ -1,4 +1,5 @@
-// What cannot start says so in one line that names the file, field or address, with an exit code that is not 0, and in bounded time.
+// What cannot start says so in one line that names the file, field or address, with an exit code that is not 0, and in
+// bounded time.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -55,7 +56,8 @@ struct FailCase {
 };
 
 // Expects a coordinator with these flags to exit with a failure and to say all of `mentions`.
-void ExpectFailure(const std::string& name, const std::vector<std::string>& flags, const std::vector<std::string>& mentions) {
+void ExpectFailure(const std::string& name, const std::vector<std::string>& flags,
+                   const std::vector<std::string>& mentions) {
   const std::string dir = TestDir("fail");
   std::vector<std::string> argv = {CoordinatorBinary(), "--grpc_port=0", absl::StrCat("--port_file=", dir, "/port")};
   argv.insert(argv.end(), flags.begin(), flags.end());
@@ -64,7 +66,8 @@ void ExpectFailure(const std::string& name, const std::vector<std::string>& flag
   const std::string log = process.Log();
   EXPECT_GT(code, 0) << name << " still runs or succeeded\n" << log;
   EXPECT_LT(code, 128) << name << " died of a signal\n" << log;
-  for (const std::string& word : mentions) EXPECT_TRUE(absl::StrContains(log, word)) << name << " does not say " << word << "\n" << log;
+  for (const std::string& word : mentions)
+    EXPECT_TRUE(absl::StrContains(log, word)) << name << " does not say " << word << "\n" << log;
 }
 
 std::vector<FailCase> ModelCases() {
@@ -73,33 +76,52 @@ std::vector<FailCase> ModelCases() {
       {"no config", [](const std::string& d) { fs::remove(d + "/config.json"); }, {"config.json"}},
       {"broken config", [](const std::string& d) { Write(d + "/config.json", "{\"hidden_size\": "); }, {"config.json"}},
       {"unknown architecture",
-       [](const std::string& d) { Write(d + "/config.json", absl::StrReplaceAll(Read(d + "/config.json"), {{"LlamaForCausalLM", "NobodyForCausalLM"}})); },
+       [](const std::string& d) {
+         Write(d + "/config.json",
+               absl::StrReplaceAll(Read(d + "/config.json"), {{"LlamaForCausalLM", "NobodyForCausalLM"}}));
+       },
        {"NobodyForCausalLM"}},
       {"no weights", [](const std::string& d) { fs::remove(d + "/model.safetensors"); }, {"model.safetensors"}},
-      {"truncated weights", [](const std::string& d) { fs::resize_file(d + "/model.safetensors", fs::file_size(d + "/model.safetensors") - 1000); }, {"model.safetensors"}},
-      {"header length lies", [](const std::string& d) {
+      {"truncated weights",
+       [](const std::string& d) {
+         fs::resize_file(d + "/model.safetensors", fs::file_size(d + "/model.safetensors") - 1000);
+       },
+       {"model.safetensors"}},
+      {"header length lies",
+       [](const std::string& d) {
          std::string b = Read(d + "/model.safetensors");
          b[6] = '\x7f';
          Write(d + "/model.safetensors", b);
-       }, {"model.safetensors"}},
-      {"a tensor under another name", [first](const std::string& d) {
-         EditHeader(d, [first](std::string h) { return absl::StrReplaceAll(h, {{first, "model.layers.0.self_attn.x_proj.weight"}}); });
-       }, {"model.layers.0.self_attn."}},
-      {"an offset past the end", [](const std::string& d) {
+       },
+       {"model.safetensors"}},
+      {"a tensor under another name",
+       [first](const std::string& d) {
+         EditHeader(d, [first](std::string h) {
+           return absl::StrReplaceAll(h, {{first, "model.layers.0.self_attn.x_proj.weight"}});
+         });
+       },
+       {"model.layers.0.self_attn."}},
+      {"an offset past the end",
+       [](const std::string& d) {
          EditHeader(d, [](std::string h) {
            const size_t at = h.find("\"data_offsets\":[") + 16;
            const size_t comma = h.find(',', at), end = h.find(']', comma);
            return h.replace(comma + 1, end - comma - 1, "999999999999");
          });
-       }, {"model.safetensors"}},
-      {"a wrong shape", [](const std::string& d) {
+       },
+       {"model.safetensors"}},
+      {"a wrong shape",
+       [](const std::string& d) {
          EditHeader(d, [](std::string h) {
            const size_t at = h.find("\"shape\":[") + 9;
            return h.insert(at, "1,");
          });
-       }, {"model.safetensors"}},
+       },
+       {"model.safetensors"}},
       {"broken tokenizer", [](const std::string& d) { Write(d + "/tokenizer.json", "[1, 2"); }, {"tokenizer.json"}},
-      {"a tokenizer of the wrong kind", [](const std::string& d) { Write(d + "/tokenizer.json", "{\"model\": {\"type\": \"Nobody\"}}"); }, {"tokenizer.json"}},
+      {"a tokenizer of the wrong kind",
+       [](const std::string& d) { Write(d + "/tokenizer.json", "{\"model\": {\"type\": \"Nobody\"}}"); },
+       {"tokenizer.json"}},
   };
 }
 
@@ -139,7 +161,8 @@ TEST(StartupFailure, AWorkerHostThatDoesNotAnswer) {
   socklen_t size = sizeof(address);
   ASSERT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
   const std::string host = absl::StrCat("127.0.0.1:", ntohs(address.sin_port));
-  ExpectFailure("silent worker host", {absl::StrCat("--model=", kDemoModel), absl::StrCat("--workers=", host), "--worker_connect_timeout=1s"},
+  ExpectFailure("silent worker host",
+                {absl::StrCat("--model=", kDemoModel), absl::StrCat("--workers=", host), "--worker_connect_timeout=1s"},
                 {host});
   close(fd);
 }

@@ -1,6 +1,7 @@
-// The coordinator's whole inner house over sockets: engine thread, core, codec, gRPC worker group, and two ranks in this process that
-// compute with the simulation's hash model. Ranks die in a step, hang past its deadline, answer twice or late, by a seed; every request must
-// end with exactly the tokens and log-probs that it has without faults, and no block may stay in use.
+// The coordinator's whole inner house over sockets: engine thread, core, codec, gRPC worker group, and two ranks in
+// this process that compute with the simulation's hash model. Ranks die in a step, hang past its deadline, answer
+// twice or late, by a seed; every request must end with exactly the tokens and log-probs that it has without faults,
+// and no block may stay in use.
 //
 // The hash model makes a wrong replay show: a token depends on every token before it through the cache's content.
 #include <glog/logging.h>
@@ -41,7 +42,8 @@ struct Fault {
   uint64_t step = 0;
 };
 
-// Plays one rank: computes every step, unless its epoch's fault says otherwise. Epochs are counted from 0 in the order of their first step.
+// Plays one rank: computes every step, unless its epoch's fault says otherwise. Epochs are counted from 0 in the order
+// of their first step.
 class SimRank {
  public:
   SimRank(uint32_t rank, std::vector<Fault> faults) : rank_(rank), faults_(std::move(faults)) {}

@@ -1,4 +1,5 @@
-// main() of the Google Benchmark binaries: takes --json=FILE, as every benchmark of the tree does, beside the library's own flags.
+// main() of the Google Benchmark binaries: takes --json=FILE, as every benchmark of the tree does, beside the
+// library's own flags.
 #include <benchmark/benchmark.h>
 
 #include <cstring>

@@ -1,12 +1,14 @@
 // Load generator: measures a running server through gRPC, beside the ceilings of the machine that it runs on.
 //
 //   serve --server=127.0.0.1:50051 --concurrency=16 --num_prompts=64 --input_len=128 --output_len=64   closed loop
-//   serve --request_rate=2 --input_len=64-512 --output_len=16-128                                      open loop (Poisson)
-//   serve --lengths=sharegpt ...                                                                       lengths of chats
+//   serve --request_rate=2 --input_len=64-512 --output_len=16-128                                      open loop
+//   (Poisson) serve --lengths=sharegpt ...
+//   lengths of chats
 //
-// Prompts are random token ids, seeded; answers run to their full length (ignore_eos). The ceilings (memory read bandwidth, f32 multiply-add
-// rate) are measured first, while the server is idle, with the code of //tools/bench:ops: they mean something only if the server runs on this
-// machine; otherwise give --ceilings=false. Exit codes: 0 all requests completed, 1 some failed or no server, 2 bad usage.
+// Prompts are random token ids, seeded; answers run to their full length (ignore_eos). The ceilings (memory read
+// bandwidth, f32 multiply-add rate) are measured first, while the server is idle, with the code of //tools/bench:ops:
+// they mean something only if the server runs on this machine; otherwise give --ceilings=false. Exit codes: 0 all
+// requests completed, 1 some failed or no server, 2 bad usage.
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
 
@@ -95,8 +97,8 @@ double BytesPerElement(const std::string& dtype) {
   return 0;
 }
 
-// The width of the model, from the config.json beside the weights if this machine has it: the server does not tell. 0 = unknown; then the
-// output head counts for every token, which flatters prefill.
+// The width of the model, from the config.json beside the weights if this machine has it: the server does not tell. 0
+// = unknown; then the output head counts for every token, which flatters prefill.
 double HiddenSize(const std::string& model_path) {
   std::ifstream file(absl::StrCat(model_path, "/config.json"));
   const nlohmann::json config = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
@@ -184,8 +186,8 @@ Overhead MeasureOverhead(v1::Generator::Stub* stub, const RunOptions& run) {
     if (record.ok) ttft.push_back(record.ttft);
   }
   overhead.num_probes = static_cast<int64_t>(ttft.size());
-  // One step computes the token, a second one without work may tell the ranks that the request has ended; with more than that the workers'
-  // time per step is not their time per request.
+  // One step computes the token, a second one without work may tell the ranks that the request has ended; with more
+  // than that the workers' time per step is not their time per request.
   overhead.measured = overhead.num_probes >= kStepWindow && result.steps <= 2 * ttft.size() + 2;
   overhead.ttft_p50 = Summarize(std::move(ttft)).p50 * 1e-3;
   overhead.worker_p50 = GetTimes(stub).worker_p50;

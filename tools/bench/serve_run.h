@@ -1,6 +1,7 @@
 // Sends a workload to a server and notes when each token came.
 //
-// Threads: the caller's drives the run and draws the progress bar; gRPC's threads note arrivals, each record owned by its call until it ends.
+// Threads: the caller's drives the run and draws the progress bar; gRPC's threads note arrivals, each record owned by
+// its call until it ends.
 // Invariants:
 //   B1  A run ends: at its time limit what is still running is cancelled and counted as failed.
 //   B2  Every request that was started has exactly one record.

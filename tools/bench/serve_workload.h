@@ -39,8 +39,9 @@ struct RequestSpec {
   uint32_t output_len = 1;
 };
 
-// The chats: log-normal lengths with the means that the vLLM paper (SOSP'23, section 6.1) gives for ShareGPT, 161 tokens in and 338 out. The
-// spreads (1.25 and 1.0 in ln) are ours: the paper does not give them. Each is cut to [4, 1024].
+// The chats: log-normal lengths with the means that the vLLM paper (SOSP'23, section 6.1) gives for ShareGPT, 161
+// tokens in and 338 out. The spreads (1.25 and 1.0 in ln) are ours: the paper does not give them. Each is cut to [4,
+// 1024].
 inline constexpr double kShareGptInputMean = 161;
 inline constexpr double kShareGptInputSigma = 1.25;
 inline constexpr double kShareGptOutputMean = 338;

@@ -1,4 +1,5 @@
-// All-reduce between processes of this host, by size, beside the copy that it cannot do without: bazel run //worker/comm:comm_bench
+// All-reduce between processes of this host, by size, beside the copy that it cannot do without: bazel run
+// //worker/comm:comm_bench
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>

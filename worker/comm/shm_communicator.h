@@ -7,11 +7,11 @@
 // Thread rule: compute thread; Abort from any thread.
 // Invariants:
 //   SH1  Slots alternate between calls. A rank that writes slot p of call k + 2 has passed the barrier of call k + 1,
-//   which every rank entered
-//        after its last read of call k: so one barrier a call is enough.
+//        which every rank entered after its last read of call k: so one barrier a call is enough.
 //   SH2  A waiter spins for at most kSpin, then sleeps in the kernel: two ranks may share cores with each other and
-//   with the coordinator. SH3  A peer that has arrived has delivered, even if it dies or leaves afterwards: a wait
-//   fails only for a rank that did not arrive.
+//        with the coordinator.
+//   SH3  A peer that has arrived has delivered, even if it dies or leaves afterwards: a wait fails only for a rank
+//        that did not arrive.
 #ifndef QUIRE_WORKER_COMM_SHM_COMMUNICATOR_H_
 #define QUIRE_WORKER_COMM_SHM_COMMUNICATOR_H_
 

@@ -3,8 +3,9 @@
 //
 // Thread rule: none of its own; the words are atomics, the slots are handed over by the barrier of shm_communicator.
 // Invariants:
-//   S1  The segment has a name only while the group forms; when the last process unmaps it, it is gone. Rank 0 holds a lock on it as long
-//       as it has a name: a name without a lock was left by a rank 0 that was killed while it formed, and the next Create takes it away.
+//   S1  The segment has a name only while the group forms; when the last process unmaps it, it is gone. Rank 0 holds a
+//       lock on it as long as it has a name: a name without a lock was left by a rank 0 that was killed while it
+//       formed, and the next Create takes it away.
 //   S2  Its pages are reserved when it is made: a full /dev/shm is an error then, never a SIGBUS later.
 #ifndef QUIRE_WORKER_COMM_SHM_SEGMENT_H_
 #define QUIRE_WORKER_COMM_SHM_SEGMENT_H_

@@ -60,15 +60,16 @@ class Model {
   virtual const ModelFacts& facts() const = 0;
   // Layout of this rank's cache; num_blocks is left 0 for the caller to fill.
   virtual kernels::KvCacheLayout CacheLayout(int64_t block_size) const = 0;
-  // Computes one step and writes K and V of every token into the cache. Returns logits [num_rows, vocab_size] f32, valid and editable until the
-  // next call. Errors: a collective that failed; the backend's.
+  // Computes one step and writes K and V of every token into the cache. Returns logits [num_rows, vocab_size] f32,
+  // valid and editable until the next call. Errors: a collective that failed; the backend's.
   virtual absl::StatusOr<kernels::TensorView> Forward(const ForwardBatch& batch, const kernels::KvCacheView& cache) = 0;
   // Time spent in collectives by the last Forward, in microseconds.
   virtual int64_t last_collective_us() const = 0;
 };
 
-// Reads this rank's slices of a Hugging Face directory and packs them. Errors name the file, the tensor or the key, and both values:
-// INVALID_ARGUMENT lying or broken files; NOT_FOUND missing files; UNIMPLEMENTED unknown architecture or feature, named.
+// Reads this rank's slices of a Hugging Face directory and packs them. Errors name the file, the tensor or the key,
+// and both values: INVALID_ARGUMENT lying or broken files; NOT_FOUND missing files; UNIMPLEMENTED unknown architecture
+// or feature, named.
 // Requires: backend and comm outlive the model.
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options, kernels::Backend* backend,
                                                  Communicator* comm);

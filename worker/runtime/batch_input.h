@@ -1,14 +1,16 @@
-// A step as the decoder's flat arrays. The arrays keep their room: nothing is allocated once the batch has had its largest size.
+// A step as the decoder's flat arrays. The arrays keep their room: nothing is allocated once the batch has had its
+// largest size.
 //
 // Thread rule: compute thread.
 // Invariants:
 //   BI1  Every slot of the batch is written by one item only, and no two items write the same block.
 //   BI2  Every draw has a row of logits of its own: edits of one cannot reach another.
-// The order of draws is the order of the reply: items in batch order (decode, then prefill); after a prefill item that samples, the children
-// forked from its sequence in this very step, in the order of `forks`. Such a child appears in no item of the step; it draws from its
-// parent's logits (same tokens, same row) with its own choice index, and after the step stands where its parent stands, with its parent's
-// table: blocks that came to the parent in this step are shared too, though forks are applied before block_appends. A child forked from any
-// other sequence shares what the parent had before the step and draws only when an item of its own says so.
+// The order of draws is the order of the reply: items in batch order (decode, then prefill); after a prefill item that
+// samples, the children forked from its sequence in this very step, in the order of `forks`. Such a child appears in
+// no item of the step; it draws from its parent's logits (same tokens, same row) with its own choice index, and after
+// the step stands where its parent stands, with its parent's table: blocks that came to the parent in this step are
+// shared too, though forks are applied before block_appends. A child forked from any other sequence shares what the
+// parent had before the step and draws only when an item of its own says so.
 #ifndef QUIRE_WORKER_RUNTIME_BATCH_INPUT_H_
 #define QUIRE_WORKER_RUNTIME_BATCH_INPUT_H_
 
@@ -40,7 +42,8 @@ class BatchInput final {
 
   explicit BatchInput(const BatchLimits& limits) : limits_(limits) {}
 
-  // Builds the arrays from the items of a step that the table has applied. Errors: INVALID_ARGUMENT with the ids and both numbers.
+  // Builds the arrays from the items of a step that the table has applied. Errors: INVALID_ARGUMENT with the ids and
+  // both numbers.
   absl::Status Build(const v1::Step& step, SequenceTable* table);
 
   // Views of the arrays; valid until the next Build.

@@ -1,5 +1,5 @@
-// A model for tests whose logits are a hash of every token that it finds in the cache through the block table. A wrong slot, table, position
-// or copy changes the tokens that come out, or is an error at once. Test code.
+// A model for tests whose logits are a hash of every token that it finds in the cache through the block table. A wrong
+// slot, table, position or copy changes the tokens that come out, or is an error at once. Test code.
 #ifndef QUIRE_WORKER_RUNTIME_FAKE_MODEL_H_
 #define QUIRE_WORKER_RUNTIME_FAKE_MODEL_H_
 

@@ -18,13 +18,15 @@ namespace quire::worker {
 
 class KvCache final {
  public:
-  // Allocates layout.num_blocks device blocks and `num_host_blocks` host blocks. Errors: RESOURCE_EXHAUSTED with the bytes asked and free.
+  // Allocates layout.num_blocks device blocks and `num_host_blocks` host blocks. Errors: RESOURCE_EXHAUSTED with the
+  // bytes asked and free.
   static absl::StatusOr<std::unique_ptr<KvCache>> Create(const kernels::KvCacheLayout& layout, int64_t num_host_blocks,
                                                          kernels::Backend* backend);
 
   const kernels::KvCacheView& view() const { return view_; }
 
-  // Moves the blocks that the step names: swap_outs, block_copies, swap_ins, in this order. Requires: ids checked by the sequence table.
+  // Moves the blocks that the step names: swap_outs, block_copies, swap_ins, in this order. Requires: ids checked by
+  // the sequence table.
   absl::Status Move(const v1::Step& step);
 
  private:

@@ -1,5 +1,5 @@
-// How many KV blocks fit: memory that is free once the weights are loaded, less what a step needs, shared between the ranks of a host.
-// PlanMemory is pure; MeasureFreeMemory asks the system.
+// How many KV blocks fit: memory that is free once the weights are loaded, less what a step needs, shared between the
+// ranks of a host. PlanMemory is pure; MeasureFreeMemory asks the system.
 #ifndef QUIRE_WORKER_RUNTIME_MEMORY_PLANNER_H_
 #define QUIRE_WORKER_RUNTIME_MEMORY_PLANNER_H_
 

@@ -49,7 +49,8 @@ void ModelRunner::Draw(const kernels::TensorView& logits) {
     rows_.push_back(MakeSampleRow(s.sampling, s.num_output(), /*with_logprobs=*/options_.rank == 0));
     any_edits |= HasEdits(edits_.back());
   }
-  // Also when no row wants one: results_ is kept between steps, and LogProbs is what clears the wishes of the step before.
+  // Also when no row wants one: results_ is kept between steps, and LogProbs is what clears the wishes of the step
+  // before.
   backend_->LogProbs(logits, rows_, absl::MakeSpan(results_));
   if (any_edits) backend_->EditLogits(logits, edits_, absl::MakeSpan(results_));
   backend_->Sample(logits, rows_, absl::MakeSpan(results_));

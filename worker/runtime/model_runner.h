@@ -2,7 +2,8 @@
 //
 // Thread rule: compute thread.
 // Invariants:
-//   MR1  Every rank draws every token itself from equal logits, so tokens never travel between ranks; the first rank alone reports them.
+//   MR1  Every rank draws every token itself from equal logits, so tokens never travel between ranks; the first rank
+//        alone reports them.
 //   MR2  The plan decides everything: a runner skips nothing, reorders nothing and stops nothing by itself.
 //   MR3  After an error the runner is not used again (SequenceTable T1).
 #ifndef QUIRE_WORKER_RUNTIME_MODEL_RUNNER_H_

@@ -1,5 +1,5 @@
-// A coordinator in miniature for tests: plans steps for some requests, in any mixture of chunks, preemptions and forks, and collects what each
-// sequence drew. Test code.
+// A coordinator in miniature for tests: plans steps for some requests, in any mixture of chunks, preemptions and
+// forks, and collects what each sequence drew. Test code.
 #ifndef QUIRE_WORKER_RUNTIME_PLAN_DRIVER_H_
 #define QUIRE_WORKER_RUNTIME_PLAN_DRIVER_H_
 

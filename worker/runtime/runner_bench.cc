@@ -1,5 +1,5 @@
-// What a decode step costs outside the forward pass: decode of the message, digest, table, arrays, draws, encode of the reply.
-// bazel run //worker/runtime:runner_bench
+// What a decode step costs outside the forward pass: decode of the message, digest, table, arrays, draws, encode of
+// the reply. bazel run //worker/runtime:runner_bench
 #include <benchmark/benchmark.h>
 
 #include <memory>

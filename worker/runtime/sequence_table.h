@@ -1,9 +1,10 @@
-// What a rank knows of every live sequence, and the differences of a step applied to it. Nothing that a plan says is believed: each claim is
-// checked against the table before it counts.
+// What a rank knows of every live sequence, and the differences of a step applied to it. Nothing that a plan says is
+// believed: each claim is checked against the table before it counts.
 //
 // Thread rule: compute thread.
 // Invariants:
-//   T1  An error leaves the process sound and the table in an undefined but safe state: the session ends, a new one starts empty.
+//   T1  An error leaves the process sound and the table in an undefined but safe state: the session ends, a new one
+//       starts empty.
 //   T2  used_blocks() = number of blocks with at least one holder; a block shared by several tables counts once.
 //   T3  Every block id in a table is in [0, num_blocks) and occurs in that table once.
 //   T4  A block that comes by append or replace, to be written, has no other holder.
@@ -58,14 +59,16 @@ class SequenceTable final {
 
   explicit SequenceTable(const TableLimits& limits);
 
-  // Applies finished, new, forks, block_appends, block_replaces, in this order, and checks the block ids of swaps and copies.
+  // Applies finished, new, forks, block_appends, block_replaces, in this order, and checks the block ids of swaps and
+  // copies.
   // Errors: INVALID_ARGUMENT with the ids and both numbers.
   absl::Status Apply(const v1::Step& step);
 
   // The live sequence of that id; null if there is none. Valid until the next Apply.
   Sequence* Find(uint32_t seq) { return seq < sequences_.size() && sequences_[seq].live ? &sequences_[seq] : nullptr; }
 
-  // Makes the child's table the parent's as it stands now, appended and replaced blocks of this step included. Requires: both live.
+  // Makes the child's table the parent's as it stands now, appended and replaced blocks of this step included.
+  // Requires: both live.
   void ShareTable(const Fork& fork);
 
   // Appends a token that was drawn.

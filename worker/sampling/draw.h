@@ -1,4 +1,5 @@
-// One draw of a step, in the words of the sampling kernels: what is edited in its row of logits, and how it is drawn. Pure.
+// One draw of a step, in the words of the sampling kernels: what is edited in its row of logits, and how it is drawn.
+// Pure.
 #ifndef QUIRE_WORKER_SAMPLING_DRAW_H_
 #define QUIRE_WORKER_SAMPLING_DRAW_H_
 
@@ -10,8 +11,8 @@
 
 namespace quire::worker {
 
-// The edits before the next token of a sequence that has `num_output` tokens out: bias; bans while fewer than min_tokens are out; penalties
-// over `seen`. The spans point into the arguments.
+// The edits before the next token of a sequence that has `num_output` tokens out: bias; bans while fewer than
+// min_tokens are out; penalties over `seen`. The spans point into the arguments.
 kernels::LogitEdits MakeLogitEdits(const SamplingParams& params, const SeenTokens& seen, int32_t num_output);
 
 // Whether the edits change anything.

@@ -35,7 +35,8 @@ struct SamplingParams {
   }
 };
 
-// Reads and checks what the coordinator sent. Errors: INVALID_ARGUMENT naming the sequence, the field, its value and the limit.
+// Reads and checks what the coordinator sent. Errors: INVALID_ARGUMENT naming the sequence, the field, its value and
+// the limit.
 absl::StatusOr<SamplingParams> ParseSamplingParams(const v1::NewSequence& sequence, int32_t vocab_size);
 
 }  // namespace quire::worker

@@ -1,5 +1,5 @@
-// The distinct tokens of a sequence and how often each was generated: what penalties read. Grows with the sequence, never rebuilt on the
-// steady path. Compute thread.
+// The distinct tokens of a sequence and how often each was generated: what penalties read. Grows with the sequence,
+// never rebuilt on the steady path. Compute thread.
 #ifndef QUIRE_WORKER_SAMPLING_SEEN_TOKENS_H_
 #define QUIRE_WORKER_SAMPLING_SEEN_TOKENS_H_
 

@@ -1,4 +1,5 @@
-// The way back to the coordinator, as the session sees it. Production: the gRPC reactor; tests reach it through a real channel.
+// The way back to the coordinator, as the session sees it. Production: the gRPC reactor; tests reach it through a real
+// channel.
 #ifndef QUIRE_WORKER_SERVICE_OUTBOX_H_
 #define QUIRE_WORKER_SERVICE_OUTBOX_H_
 

@@ -2,12 +2,15 @@
 //
 // Thread rule: Receive and Abort on any thread (never blocking); everything else on the session's own compute thread.
 // Invariants:
-//   SE1  Messages are handled in the order of their coming, at most kMaxQueued wait; StorePut alone overtakes (a rank that forms its group
+//   SE1  Messages are handled in the order of their coming, at most kMaxQueued wait; StorePut alone overtakes (a rank
+//   that forms its group
 //        waits for it).
-//   SE2  Join, Load, Start, then steps 1, 2, 3, ... of the joined epoch, each with a true digest; the last step again is answered from
+//   SE2  Join, Load, Start, then steps 1, 2, 3, ... of the joined epoch, each with a true digest; the last step again
+//   is answered from
 //        the cached reply. Anything else ends the session.
 //   SE3  An error before Started is sent as Failed, later ones are the stream's status. The process goes on either way.
-//   SE4  A session touches the device only after the one before it has let go of it: its cache freed, its shard handed to the keeper.
+//   SE4  A session touches the device only after the one before it has let go of it: its cache freed, its shard handed
+//   to the keeper.
 #ifndef QUIRE_WORKER_SERVICE_SESSION_H_
 #define QUIRE_WORKER_SERVICE_SESSION_H_
 
@@ -57,7 +60,8 @@ class Session final {
   // Starts the compute thread with an accepted Join; it begins when `before` (may be null) has ended.
   void Begin(const v1::Join& join, std::shared_ptr<Session> before);
 
-  // Ends the session: collectives return, the stream closes with `status` (unless it has another one already). Idempotent.
+  // Ends the session: collectives return, the stream closes with `status` (unless it has another one already).
+  // Idempotent.
   void Abort(absl::Status status);
 
   // True once nothing of the session is left on the device.

@@ -1,4 +1,5 @@
-// The protocol over a real gRPC channel: phases, epochs, digests, repeated steps, broken plans, and that the process serves on after each.
+// The protocol over a real gRPC channel: phases, epochs, digests, repeated steps, broken plans, and that the process
+// serves on after each.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>

@@ -1,8 +1,10 @@
-// Keeps the shard that the last session loaded, so that a replica that forms again (a peer died, the coordinator restarted) has its weights
-// at once. One shard at most, in memory until another model is asked for or the process ends.
+// Keeps the shard that the last session loaded, so that a replica that forms again (a peer died, the coordinator
+// restarted) has its weights at once. One shard at most, in memory until another model is asked for or the process
+// ends.
 //
 // Thread rule: the compute thread of the live session; sessions follow each other (SE4).
-// Invariant: a kept shard is handed out only for the same files (names, sizes, times), the same place in the group and the same options.
+// Invariant: a kept shard is handed out only for the same files (names, sizes, times), the same place in the group and
+// the same options.
 #ifndef QUIRE_WORKER_SERVICE_SHARD_KEEPER_H_
 #define QUIRE_WORKER_SERVICE_SHARD_KEEPER_H_
 

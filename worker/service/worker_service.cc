@@ -111,7 +111,8 @@ class SessionReactor final : public grpc::ServerBidiReactor<v1::CoordinatorMessa
     context_->TryCancel();  // the write in progress would never end
   }
 
-  // Starts the next write, or the end of the stream once everything is written. gRPC is called without the lock: it may call back at once.
+  // Starts the next write, or the end of the stream once everything is written. gRPC is called without the lock: it
+  // may call back at once.
   void Advance() {
     bool finish = false;
     {

@@ -2,7 +2,8 @@
 //
 // Thread rule: any thread.
 // Invariants:
-//   WS1  At most one session is live. A Join with a newer epoch ends it (ABORTED, its collectives return); an older or equal epoch is refused
+//   WS1  At most one session is live. A Join with a newer epoch ends it (ABORTED, its collectives return); an older or
+//   equal epoch is refused
 //        with both numbers (FAILED_PRECONDITION) and changes nothing.
 //   WS2  Epochs only ascend over the life of the process, whatever becomes of the sessions.
 #ifndef QUIRE_WORKER_SERVICE_WORKER_SERVICE_H_
@@ -33,7 +34,8 @@ class WorkerService final : public v1::Worker::CallbackService {
  private:
   friend class SessionReactor;
 
-  // Makes `session` the live one. Errors: FAILED_PRECONDITION protocol version or epoch; INVALID_ARGUMENT rank; UNAVAILABLE shutting down.
+  // Makes `session` the live one. Errors: FAILED_PRECONDITION protocol version or epoch; INVALID_ARGUMENT rank;
+  // UNAVAILABLE shutting down.
   absl::Status Admit(const v1::Join& join, const std::shared_ptr<worker::Session>& session);
 
   ShardKeeper shards_;

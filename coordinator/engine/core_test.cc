@@ -1,0 +1,176 @@
+// Single decisions of the core that the simulation reaches but does not judge: deadlines, ids, giving up.
+#include "coordinator/engine/core.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+namespace quire::engine {
+namespace {
+
+class CoreTest : public ::testing::Test {
+ protected:
+  void Make(CoreOptions options = {}) {
+    core_ = std::make_unique<Core>(options);
+    Step({});
+  }
+
+  void Form(int64_t blocks = 100) {
+    ReplicaInfo info;
+    info.epoch = core_->epoch();
+    info.vocab_size = 50;
+    info.device_blocks = blocks;
+    info.block_size = 16;
+    Step({ReplicaFormedEvent{info}});
+  }
+
+  void Step(std::vector<Event> events) {
+    actions_.clear();
+    core_->Step(&events, now_, &actions_);
+    core_->CheckInvariants();
+  }
+
+  SubmitEvent Submit(uint64_t id, std::string label, uint32_t max_tokens = 8, int64_t prompt = 5) {
+    SubmitEvent event;
+    event.id = id;
+    event.request.request_id = std::move(label);
+    event.request.prompt_ids.assign(prompt, 7);
+    event.request.params.max_tokens = max_tokens;
+    return event;
+  }
+
+  // Answers a plan; every rank took `us`.
+  StepDoneEvent Answer(const StepPlan& plan, uint32_t us = 1000) {
+    StepDoneEvent event;
+    event.result.epoch = plan.epoch;
+    event.result.step = plan.step;
+    event.result.tokens.assign(plan.num_samples(), 3);
+    event.result.ranks.resize(2);
+    event.result.ranks[1].exec_us = us;
+    return event;
+  }
+
+  std::unique_ptr<Core> core_;
+  Actions actions_;
+  absl::Time now_ = absl::UnixEpoch();
+};
+
+TEST_F(CoreTest, AReplicaThatNeverFormedIsGivenUpAtOnce) {
+  Make();
+  EXPECT_EQ(actions_.form_epoch, 1u);
+  Step({ReplicaDownEvent{1, absl::UnavailableError("host:1 does not answer")}});
+  EXPECT_TRUE(core_->failed());
+  EXPECT_EQ(actions_.form_epoch, 0u);
+  EXPECT_EQ(core_->down_reason().message(), "host:1 does not answer");
+  Step({Submit(1, "a")});
+  ASSERT_EQ(actions_.ends.size(), 1u);
+  EXPECT_TRUE(absl::IsUnavailable(actions_.ends[0].status));
+}
+
+TEST_F(CoreTest, AReplicaThatWorkedIsFormedAgainEverMorePatiently) {
+  CoreOptions options;
+  options.max_form_attempts = 4;
+  Make(options);
+  Form();
+  Step({ReplicaDownEvent{1, absl::UnavailableError("rank 0 died")}});
+  EXPECT_EQ(actions_.form_epoch, 2u) << "at once";
+  absl::Duration last;
+  for (uint64_t epoch = 2; epoch < 4; ++epoch) {
+    Step({ReplicaDownEvent{epoch, absl::UnavailableError("no")}});
+    EXPECT_EQ(actions_.form_epoch, 0u);
+    EXPECT_GT(core_->NextTimer() - now_, last);
+    last = core_->NextTimer() - now_;
+    now_ = core_->NextTimer();
+    Step({TickEvent{}});
+    EXPECT_EQ(actions_.form_epoch, epoch + 1);
+  }
+  Step({ReplicaDownEvent{4, absl::UnavailableError("no")}});
+  EXPECT_TRUE(core_->failed());
+}
+
+TEST_F(CoreTest, EpochsStartWhereTheShellSays) {
+  CoreOptions options;
+  options.first_epoch = 1000;
+  Make(options);
+  EXPECT_EQ(actions_.form_epoch, 1000u);
+}
+
+TEST_F(CoreTest, ARequestInThreeLossesFailsAndItsNeighbourLivesOn) {
+  Make();
+  Form();
+  Step({Submit(1, "poison", 100)});
+  for (int loss = 1; loss <= 3; ++loss) {
+    if (loss == 3) Step({Submit(2, "late", 100)});
+    Step({ReplicaDownEvent{core_->epoch(), absl::UnavailableError("rank 0 died")}});
+    if (loss < 3) {
+      EXPECT_TRUE(actions_.ends.empty());
+    } else {
+      ASSERT_EQ(actions_.ends.size(), 1u);
+      EXPECT_EQ(actions_.ends[0].id, 1u);
+      EXPECT_TRUE(absl::IsInternal(actions_.ends[0].status));
+    }
+    Form();
+  }
+  EXPECT_EQ(core_->stats().num_running_reqs, 1);
+}
+
+TEST_F(CoreTest, CancelByIdDoesNotHitALaterNamesake) {
+  Make();
+  Form();
+  Step({Submit(1, "twin")});
+  Step({Submit(2, "twin")});
+  ASSERT_EQ(actions_.ends.size(), 1u);
+  EXPECT_TRUE(absl::IsAlreadyExists(actions_.ends[0].status));
+  Step({CancelEvent{2, ""}});
+  EXPECT_TRUE(actions_.ends.empty()) << "2 is gone, 1 is somebody else's";
+  Step({CancelEvent{1, ""}});
+  EXPECT_EQ(actions_.ends.size(), 1u);
+}
+
+TEST_F(CoreTest, StepDeadlinesFollowTheSizeOfTheStep) {
+  CoreOptions options;
+  options.min_step_deadline = absl::Seconds(1);
+  Make(options);
+  Form();
+  Step({Submit(1, "a", 100, 500)});
+  ASSERT_EQ(actions_.sends.size(), 2u);
+  const StepPlan prefill = *actions_.sends[0];
+  const StepPlan decode = *actions_.sends[1];
+  EXPECT_EQ(prefill.num_tokens(), 500);
+  EXPECT_EQ(prefill.deadline_ms, 5u * 60 * 1000) << "nobody knows yet how long a prompt takes";
+  EXPECT_EQ(decode.deadline_ms, 5u * 60 * 1000);
+  Step({Answer(prefill, 2'000'000)});
+  ASSERT_EQ(actions_.sends.size(), 1u);
+  const StepPlan second = *actions_.sends[0];
+  EXPECT_EQ(second.deadline_ms, 5u * 60 * 1000) << "a long prompt says nothing of a single token";
+  Step({Answer(decode, 500'000)});
+  ASSERT_EQ(actions_.sends.size(), 1u);
+  EXPECT_EQ(actions_.sends[0]->deadline_ms, 8000u) << "8 x 0.5 s, twice because two are in flight";
+}
+
+TEST_F(CoreTest, WhatCanNeverFitIsRefusedWithBothNumbers) {
+  Make();
+  Form(10);
+  Step({Submit(1, "big", 161, 10)});
+  ASSERT_EQ(actions_.ends.size(), 1u);
+  EXPECT_TRUE(absl::IsInvalidArgument(actions_.ends[0].status));
+  EXPECT_NE(actions_.ends[0].status.message().find("11"), std::string::npos);
+  EXPECT_NE(actions_.ends[0].status.message().find("10"), std::string::npos);
+  Step({Submit(2, "fits", 151, 10)});
+  EXPECT_TRUE(actions_.ends.empty());
+}
+
+TEST_F(CoreTest, AWrongNumberOfTokensEndsTheEpoch) {
+  Make();
+  Form();
+  Step({Submit(1, "a")});
+  StepDoneEvent answer = Answer(*actions_.sends[0]);
+  answer.result.tokens.push_back(1);
+  Step({answer});
+  EXPECT_EQ(actions_.form_epoch, 2u);
+  EXPECT_FALSE(core_->formed());
+  EXPECT_TRUE(actions_.ends.empty()) << "the request waits for the next epoch";
+}
+
+}  // namespace
+}  // namespace quire::engine
