@@ -80,8 +80,13 @@ ABSL_FLAG(int32_t, max_num_batched_tokens, 2048,
 ABSL_FLAG(int32_t, max_queue_len, 1024, "Requests that may wait; more are refused with RESOURCE_EXHAUSTED.");
 ABSL_FLAG(int32_t, max_logprobs, 20, "Most log-probabilities per token that a request may ask for.");
 ABSL_FLAG(int32_t, block_size, 16, "Tokens per block of the KV cache.");
-ABSL_FLAG(bool, enable_prefix_caching, true,
-          "Keep the KV blocks of ended requests while there is room and share them with later prompts that begin alike.");
+ABSL_FLAG(std::string, scheduling_policy, "fcfs",
+          "Who runs next: fcfs (first come, first served), priority (lower GenerateRequest.priority first, also when "
+          "blocks run "
+          "out), or fair (the tenant that had the fewest tokens, by weight).");
+ABSL_FLAG(
+    bool, enable_prefix_caching, true,
+    "Keep the KV blocks of ended requests while there is room and share them with later prompts that begin alike.");
 ABSL_FLAG(double, gpu_memory_utilization, 0.9,
           "Share of the memory left beside the weights that the KV cache may take; of the host's memory where workers "
           "compute on CPUs.");
@@ -134,8 +139,16 @@ absl::Status CheckRange(const char* flag, int64_t value, int64_t least, int64_t 
   return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", value, " must be from ", least, " to ", most));
 }
 
+absl::StatusOr<scheduler::Policy> ParsePolicy(const std::string& name) {
+  if (name == "fcfs") return scheduler::Policy::kFcfs;
+  if (name == "priority") return scheduler::Policy::kPriority;
+  if (name == "fair") return scheduler::Policy::kFair;
+  return absl::InvalidArgumentError(absl::StrCat("--scheduling_policy=", name, " must be fcfs, priority or fair"));
+}
+
 absl::Status CheckFlags() {
   if (absl::GetFlag(FLAGS_model).empty()) return absl::InvalidArgumentError("--model=DIR is required; see --help");
+  if (absl::Status s = ParsePolicy(absl::GetFlag(FLAGS_scheduling_policy)).status(); !s.ok()) return s;
   const struct {
     const char* name;
     int64_t value, least, most;
@@ -235,12 +248,14 @@ absl::StatusOr<cluster::GrpcWorkerGroupOptions> GroupOptions() {
   return options;
 }
 
+// Requires: CheckFlags found nothing wrong.
 engine::EngineOptions EngineOptions() {
   engine::EngineOptions options;
   options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
   options.max_queue_len = absl::GetFlag(FLAGS_max_queue_len);
   options.enable_prefix_caching = absl::GetFlag(FLAGS_enable_prefix_caching);
+  options.scheduling_policy = *ParsePolicy(absl::GetFlag(FLAGS_scheduling_policy));
   options.min_step_deadline = absl::GetFlag(FLAGS_step_deadline);
   return options;
 }
@@ -253,6 +268,7 @@ frontend::ServerOptions ServerOptions() {
   options.model_path = absl::GetFlag(FLAGS_model);
   options.version = kVersion;
   options.max_logprobs = absl::GetFlag(FLAGS_max_logprobs);
+  options.priorities = absl::GetFlag(FLAGS_scheduling_policy) == "priority";
   options.max_model_len = absl::GetFlag(FLAGS_max_model_len);
   options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);

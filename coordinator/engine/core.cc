@@ -111,7 +111,7 @@ void Core::Handle(SubmitEvent& event) {
   next_deadline_ = std::min(next_deadline_, group->request.deadline);
   live_.emplace(group->request.request_id, group);
   prompt_tokens_ += group->prompt_len();
-  scheduler_->AddWaiting(group);
+  scheduler_->Add(group);
   groups_.emplace(group->id, std::move(owned));
 }
 
@@ -241,9 +241,9 @@ void Core::Handle(ReplicaFormedEvent& event) {
   }
   scheduler_->Reset(replica_);
   std::vector<Group*> too_big;
-  for (const auto& [id, group] : scheduler_->waiting()) {
+  scheduler_->waiting().ForEach([&](Group* group) {
     if (scheduler_->WorstCaseBlocks(*group) > replica_.device_blocks) too_big.push_back(group);
-  }
+  });
   for (Group* group : too_big) {
     End(group, absl::UnavailableError(absl::StrCat("the replica came back with ", replica_.device_blocks,
                                                    " KV blocks, too few for this request")));

@@ -48,7 +48,7 @@ void Core::CheckInvariants() const {
       CHECK(live_.count(group->request.request_id)) << group->request.request_id;
       const bool runs = std::find(scheduler_->running().begin(), scheduler_->running().end(), group.get()) !=
                         scheduler_->running().end();
-      CHECK_NE(runs, scheduler_->waiting().count(id) > 0) << group->request.request_id << " runs and waits, or neither";
+      CHECK_NE(runs, scheduler_->waiting().Contains(*group)) << group->request.request_id << " runs and waits, or neither";
     }
   }
   const kv::BlockPool& pool = kv.pool();

@@ -39,6 +39,7 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
   core.scheduler.max_num_seqs = options.max_num_seqs;
   core.scheduler.max_num_batched_tokens = options.max_num_batched_tokens;
   core.max_queue_len = options.max_queue_len;
+  core.scheduler.policy = options.scheduling_policy;
   core.scheduler.kv.enable_prefix_caching = options.enable_prefix_caching;
   core.scheduler.kv.secret = RandomSecret();
   core.min_step_deadline = options.min_step_deadline;

@@ -22,6 +22,7 @@
 #include "coordinator/cluster/worker_group.h"
 #include "coordinator/engine/output.h"
 #include "coordinator/request/request.h"
+#include "coordinator/scheduler/policy.h"
 #include "coordinator/scheduler/step_plan.h"
 
 namespace quire::engine {
@@ -40,6 +41,7 @@ struct EngineOptions {
   int64_t max_num_batched_tokens = 2048;
   int64_t max_queue_len = 1024;  // waiting requests
   bool enable_prefix_caching = true;
+  scheduler::Policy scheduling_policy = scheduler::Policy::kFcfs;
   absl::Duration min_step_deadline = absl::Seconds(30);  // a step may take max(this, 8 x predicted)
   int max_form_attempts = 20;  // consecutive failures before the engine gives up on a replica that has worked
   absl::Duration stats_interval = absl::Seconds(10);  // between log lines while busy

@@ -130,6 +130,7 @@ CoreOptions Simulation::MakeOptions() {
   options.scheduler.max_num_batched_tokens = options.scheduler.max_num_seqs + Uniform(0, 30);
   options.max_queue_len = Uniform(5, 40);
   options.max_form_attempts = 1000;
+  options.scheduler.policy = static_cast<scheduler::Policy>(Uniform(0, 2));
   options.scheduler.kv = {Chance(0.8), "simulated secret"};
   return options;
 }
@@ -146,7 +147,11 @@ request::Request Simulation::MakeRequest() {
     r.prompt_ids.push_back(i < shared ? static_cast<int32_t>(1 + (i + family) % (vocab_ - 1))
                                       : static_cast<int32_t>(Uniform(1, vocab_ - 1)));
   }
-  if (Chance(0.2)) r.tenant = "other";
+  if (Chance(0.2)) {
+    r.tenant = "other";
+    r.weight = 2;
+  }
+  r.priority = static_cast<int32_t>(Uniform(-1, 1));
   r.params.max_tokens = static_cast<uint32_t>(Uniform(1, 40));
   r.params.n = Chance(0.25) ? static_cast<uint32_t>(Uniform(2, 5)) : 1;
   r.params.seed = rng_();

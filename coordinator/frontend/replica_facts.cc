@@ -20,9 +20,12 @@ absl::StatusOr<std::shared_ptr<const ReplicaFacts>> ReplicaFactsSource::Get() {
   Limits& limits = facts->limits;
   limits.served_model_name = options_.served_model_name;
   limits.vocab_size = facts->info.vocab_size;
-  limits.max_model_len = facts->info.max_model_len;
+  // A sequence that the whole cache cannot hold is as impossible as one that is longer than the model.
+  limits.max_model_len =
+      std::min<int64_t>(facts->info.max_model_len, facts->info.device_blocks * facts->info.block_size);
   if (options_.max_model_len > 0) limits.max_model_len = std::min(limits.max_model_len, options_.max_model_len);
   limits.max_logprobs = options_.max_logprobs;
+  limits.priorities = options_.priorities;
   limits.max_num_seqs = options_.max_num_seqs;
   std::vector<std::string> warnings;
   limits.defaults = ParseGenerationConfig(facts->description.generation_config_json, &warnings);

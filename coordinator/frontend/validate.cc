@@ -145,9 +145,9 @@ absl::Status CheckEnvelope(const v1::GenerateRequest& message, const Limits& lim
                       absl::StrCat("must be ", Quote(limits.served_model_name), ", the only model served here, got ",
                                    Quote(message.model()), "."));
   }
-  if (message.priority() != 0) {
-    return Invalid("priority", absl::StrCat("must be 0 while requests are served first come, first served, got ",
-                                            message.priority(), "."));
+  if (message.priority() != 0 && !limits.priorities) {
+    return Invalid("priority",
+                   absl::StrCat("must be 0 unless --scheduling_policy=priority, got ", message.priority(), "."));
   }
   return CheckUnserved(message);
 }
@@ -351,6 +351,7 @@ absl::StatusOr<request::Request> Validate(const v1::GenerateRequest& message, co
   if (absl::Status s = ReadPrompt(message, limits, encode, &request.prompt_ids); !s.ok()) return s;
   const auto prompt_len = static_cast<int64_t>(request.prompt_ids.size());
   if (absl::Status s = ReadLengths(sampling, limits, prompt_len, &request.params); !s.ok()) return s;
+  request.priority = message.priority();
   request.request_id = message.has_request_id() ? message.request_id() : MakeUuid();
   return request;
 }

@@ -128,8 +128,8 @@ void AddEnvelopeRows(std::vector<Row>* rows) {
            Row{"model", p + "model: ''", StatusCode::kNotFound,
                "model must be 'tiny', the only model served here, got ''.", "model"},
            Good("priority", p + "priority: 0"),
-           Bad("priority", p + "priority: 1", "must be 0 while requests are served first come, first served, got 1."),
-           Bad("priority", p + "priority: -1", "must be 0 while requests are served first come, first served, got -1."),
+           Bad("priority", p + "priority: 1", "must be 0 unless --scheduling_policy=priority, got 1."),
+           Bad("priority", p + "priority: -1", "must be 0 unless --scheduling_policy=priority, got -1."),
            Good("echo", p + "echo: false"),
            Unserved("echo", p + "echo: true"),
        }) {
@@ -421,6 +421,15 @@ TEST(ValidateTest, AbsentSeedsAndIdsAreDrawnAndDiffer) {
   }
   EXPECT_EQ(seeds.size(), 32u);
   EXPECT_EQ(ids.size(), 32u);
+}
+
+TEST(ValidateTest, PrioritiesPassUnderTheirPolicy) {
+  Limits limits = TestLimits();
+  limits.priorities = true;
+  const absl::StatusOr<request::Request> request =
+      Validate(Parse(std::string(kPrompt) + "priority: -7"), limits, EncodeBytes);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->priority, -7);
 }
 
 TEST(ValidateTest, WithoutATokenizerTextIsRefusedAndIdsAreTaken) {

@@ -38,7 +38,9 @@ struct SamplingParams {
 struct Request {
   std::string request_id;  // the client's label; unique among live requests
   std::vector<int32_t> prompt_ids;
-  std::string tenant;  // given by the server, never by the client: salts the prefix cache
+  std::string tenant;    // given by the server, never by the client: salts the prefix cache, shares service fairly
+  double weight = 1;     // of the tenant, > 0
+  int32_t priority = 0;  // lower first; only under the priority policy
   SamplingParams params;
   absl::Time deadline = absl::InfiniteFuture();
   // Makes the text decoder of one choice. Called on the engine thread; null = no text (ids only).

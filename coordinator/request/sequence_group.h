@@ -30,6 +30,7 @@ struct Sequence {
   bool finished = false;
   int32_t in_flight = 0;        // samples
   int64_t num_computed = 0;     // tokens
+  int64_t num_charged = 0;         // tokens that the tenant was charged for
   std::vector<int32_t> output;  // committed ids
   std::vector<int32_t> blocks;  // block table
   std::vector<BlockKey> keys;   // chain keys of the first full blocks of committed tokens; never change

@@ -13,6 +13,10 @@ using request::SequenceGroup;
 
 namespace {
 
+// Cost of a token for its tenant: generated ones take a step each.
+constexpr double kPromptCost = 1;
+constexpr double kGeneratedCost = 2;
+
 RankSampling MakeRankSampling(const Sequence& sequence, const std::vector<int32_t>& eos_ids) {
   const request::SamplingParams& p = sequence.group->request.params;
   RankSampling out;
@@ -58,9 +62,17 @@ bool DecodeReady(const Sequence& s) {
 Scheduler::Scheduler(const SchedulerOptions& options, const ReplicaInfo& replica)
     : options_(options),
       eos_token_ids_(replica.eos_token_ids),
-      kv_(options.kv, replica.device_blocks, replica.block_size) {
+      kv_(options.kv, replica.device_blocks, replica.block_size),
+      waiting_(options.policy) {
   CHECK_GE(options_.max_num_batched_tokens, options_.max_num_seqs) << "every running sequence must fit into one step";
   for (int64_t i = options_.max_num_seqs - 1; i >= 0; --i) free_seqs_.push_back(static_cast<uint32_t>(i));
+}
+
+// What was computed before and is computed again (after a preemption or a loss) is on the house.
+void Scheduler::Charge(Sequence* s, double cost) {
+  if (s->num_computed <= s->num_charged) return;
+  s->num_charged = s->num_computed;
+  tenants_.Charge(s->group->request.tenant, cost, s->group->request.weight);
 }
 
 int64_t Scheduler::WorstCaseBlocks(const SequenceGroup& group) const {
@@ -69,7 +81,10 @@ int64_t Scheduler::WorstCaseBlocks(const SequenceGroup& group) const {
   return static_cast<int64_t>(group.sequences.size()) * kv_.BlocksFor(tokens);
 }
 
-void Scheduler::AddWaiting(SequenceGroup* group) { CHECK(waiting_.emplace(group->id, group).second); }
+void Scheduler::Add(SequenceGroup* group) {
+  tenants_.Arrive(group->request.tenant);
+  waiting_.Add(group);
+}
 
 uint32_t Scheduler::TakeSeq() {
   CHECK(!free_seqs_.empty()) << "more than " << options_.max_num_seqs << " sequences on the ranks";
@@ -90,12 +105,13 @@ void Scheduler::FinishSequence(Sequence* sequence) {
   CHECK(!sequence->finished);
   sequence->finished = true;
   Release(sequence, &finished_);
-  if (waiting_.count(sequence->group->id) == 0) --num_seqs_;
+  if (!waiting_.Contains(*sequence->group)) --num_seqs_;
 }
 
 void Scheduler::Remove(SequenceGroup* group) {
   for (Sequence& s : group->sequences) Release(&s, &finished_);
-  if (waiting_.erase(group->id) > 0) return;
+  tenants_.Leave(group->request.tenant);
+  if (waiting_.Remove(group)) return;
   num_seqs_ -= group->num_unfinished();
   running_.erase(std::find(running_.begin(), running_.end(), group));
 }
@@ -104,7 +120,7 @@ void Scheduler::Reset(const ReplicaInfo& replica) {
   for (SequenceGroup* group : running_) {
     for (Sequence& s : group->sequences) Release(&s, &finished_);
     num_seqs_ -= group->num_unfinished();
-    AddWaiting(group);
+    waiting_.Add(group);
   }
   running_.clear();
   finished_.clear();  // the new ranks know nothing
@@ -154,6 +170,7 @@ bool Scheduler::PlanGroupDecodes(size_t index) {
   }
   for (Sequence* s : ready_) {
     kv_.Grow(s, 1, plan_, nullptr);
+    Charge(s, kGeneratedCost);
     plan_->decode.push_back(static_cast<uint32_t>(s->seq));
     samples_->push_back(s);
     ++s->in_flight;
@@ -201,6 +218,7 @@ bool Scheduler::PlanPrefill(Sequence* s, size_t index) {
   }
   NewSequence* fresh = s->seq < 0 ? Enter(s) : nullptr;
   kv_.Grow(s, tokens, plan_, fresh);
+  Charge(s, kPromptCost * static_cast<double>(s->num_computed - std::max(s->num_charged, s->num_computed - tokens)));
   prefilled_.push_back(s);
   const bool sample = s->num_remaining() == 0 && s->wants_sample();
   plan_->prefill.push_back({static_cast<uint32_t>(s->seq), static_cast<uint32_t>(tokens), sample});
@@ -245,12 +263,13 @@ bool Scheduler::CanAdmit(SequenceGroup& group) {
 
 void Scheduler::Admit(absl::Time now) {
   while (!waiting_.empty() && budget_ > 0) {
-    SequenceGroup* group = waiting_.begin()->second;
+    SequenceGroup* group = waiting_.Next(tenants_);
     if (!CanAdmit(*group)) return;
-    waiting_.erase(waiting_.begin());
+    waiting_.Remove(group);
     num_seqs_ += group->num_unfinished();
-    const auto at = std::lower_bound(running_.begin(), running_.end(), group->id,
-                                     [](const SequenceGroup* g, uint64_t id) { return g->id < id; });
+    const auto at =
+        std::lower_bound(running_.begin(), running_.end(), group,
+                         [this](const SequenceGroup* a, const SequenceGroup* b) { return waiting_.Before(*a, *b); });
     const size_t index = static_cast<size_t>(at - running_.begin());
     running_.insert(at, group);
     group->first_scheduled = std::min(group->first_scheduled, now);
@@ -277,7 +296,7 @@ void Scheduler::Preempt(size_t index) {
   for (Sequence& s : group->sequences) Release(&s, &plan_->finished);
   num_seqs_ -= group->num_unfinished();
   running_.erase(running_.begin() + static_cast<int64_t>(index));
-  AddWaiting(group);
+  waiting_.Add(group);
   ++group->num_preemptions;
   ++num_preemptions_;
   preempted_ = true;

@@ -13,19 +13,21 @@
 #define QUIRE_COORDINATOR_SCHEDULER_SCHEDULER_H_
 
 #include <cstdint>
-#include <map>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "coordinator/kv/kv_manager.h"
 #include "coordinator/request/sequence_group.h"
 #include "coordinator/scheduler/step_plan.h"
+#include "coordinator/scheduler/tenant_counters.h"
+#include "coordinator/scheduler/waiting_queue.h"
 
 namespace quire::scheduler {
 
 struct SchedulerOptions {
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 2048;
+  Policy policy = Policy::kFcfs;
   kv::KvOptions kv;
 };
 
@@ -37,7 +39,8 @@ class Scheduler {
   // Blocks that the group may need at most, alone on the replica. What exceeds pool().num_total() can never run.
   int64_t WorstCaseBlocks(const request::SequenceGroup& group) const;
 
-  void AddWaiting(request::SequenceGroup* group);
+  // A request has arrived.
+  void Add(request::SequenceGroup* group);
 
   // Fills the empty plan and lists, in batch order, the sequences that will draw a token. Returns false if there is
   // nothing to compute; then only `plan->finished` may be set (the ranks shall let go of what has ended).
@@ -60,7 +63,8 @@ class Scheduler {
 
   const kv::KvManager& kv() const { return kv_; }
   const std::vector<request::SequenceGroup*>& running() const { return running_; }
-  const std::map<uint64_t, request::SequenceGroup*>& waiting() const { return waiting_; }
+  const WaitingQueue& waiting() const { return waiting_; }
+  const TenantCounters& tenants() const { return tenants_; }
   int64_t num_preemptions() const { return num_preemptions_; }
   // Tokens of admitted sequences that were looked up in, and found in, the prefix cache.
   int64_t cache_queried_tokens() const { return cache_queried_tokens_; }
@@ -74,6 +78,7 @@ class Scheduler {
   bool PlanPrefill(request::Sequence* sequence, size_t index);
   void PlanFork(request::Sequence* leader);
   void Admit(absl::Time now);
+  void Charge(request::Sequence* sequence, double tokens);
   bool CanAdmit(request::SequenceGroup& group);
   // Gives a sequence its place on the ranks, with what the prefix cache has of it.
   NewSequence* Enter(request::Sequence* sequence);
@@ -85,11 +90,12 @@ class Scheduler {
   const SchedulerOptions options_;
   std::vector<int32_t> eos_token_ids_;  // banned before min_tokens
   kv::KvManager kv_;
-  std::vector<request::SequenceGroup*> running_;         // by id
-  std::map<uint64_t, request::SequenceGroup*> waiting_;  // by id
-  std::vector<uint32_t> free_seqs_;                      // a stack of indices in the ranks' tables
-  std::vector<uint32_t> finished_;                       // the ranks still hold these
-  int64_t num_seqs_ = 0;                                 // unfinished choices of running groups
+  std::vector<request::SequenceGroup*> running_;  // in order of precedence
+  WaitingQueue waiting_;
+  TenantCounters tenants_;
+  std::vector<uint32_t> free_seqs_;  // a stack of indices in the ranks' tables
+  std::vector<uint32_t> finished_;   // the ranks still hold these
+  int64_t num_seqs_ = 0;             // unfinished choices of running groups
   int64_t num_preemptions_ = 0;
   int64_t cache_queried_tokens_ = 0;
   int64_t cache_hit_tokens_ = 0;

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
+#include <string>
 
 namespace quire::scheduler {
 namespace {
@@ -14,24 +16,28 @@ using request::SequenceGroup;
 
 class SchedulerTest : public ::testing::Test {
  protected:
-  void Make(int64_t max_seqs, int64_t max_tokens, int64_t blocks, int32_t block_size = 4) {
+  void Make(int64_t max_seqs, int64_t max_tokens, int64_t blocks, int32_t block_size = 4,
+            Policy policy = Policy::kFcfs) {
     ReplicaInfo info;
     info.device_blocks = blocks;
     info.block_size = block_size;
     info.eos_token_ids = {2};
-    scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{max_seqs, max_tokens}, info);
+    scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{max_seqs, max_tokens, policy, {}}, info);
   }
 
-  SequenceGroup* Add(int64_t prompt, uint32_t max_tokens = 10, uint32_t n = 1) {
+  SequenceGroup* Add(int64_t prompt, uint32_t max_tokens = 10, uint32_t n = 1, std::string tenant = "",
+                     int32_t priority = 0) {
     groups_.push_back(std::make_unique<SequenceGroup>());
     SequenceGroup* g = groups_.back().get();
     g->id = groups_.size();
     g->request.prompt_ids.assign(prompt, 100 + static_cast<int32_t>(g->id));  // nobody shares a prefix
     g->request.params.max_tokens = max_tokens;
     g->request.params.n = n;
+    g->request.tenant = std::move(tenant);
+    g->request.priority = priority;
     g->sequences.resize(n);
     for (uint32_t i = 0; i < n; ++i) g->sequences[i].group = g, g->sequences[i].index = i;
-    scheduler_->AddWaiting(g);
+    scheduler_->Add(g);
     return g;
   }
 
@@ -170,6 +176,60 @@ TEST_F(SchedulerTest, BansTravelWithMinTokens) {
   g->request.params.stop_token_ids = {11};
   Step();
   EXPECT_EQ(plan_.new_sequences[0].sampling.banned_until_min, (std::vector<int32_t>{2, 11}));
+}
+
+TEST_F(SchedulerTest, PriorityAdmitsTheUrgentFirstAndPreemptsTheLeastUrgent) {
+  Make(1, 64, 100, 4, Policy::kPriority);
+  Add(5, 10, 1, "", 5);
+  SequenceGroup* urgent = Add(5, 10, 1, "", -1);
+  Add(5, 10, 1, "", -1);
+  Step();
+  EXPECT_EQ(scheduler_->running(), std::vector<SequenceGroup*>{urgent});
+
+  Make(2, 64, 6, 4, Policy::kPriority);
+  SequenceGroup* lazy = Add(7, 13, 1, "", 1);
+  Step();
+  SequenceGroup* late_but_urgent = Add(8, 13, 1, "", 0);
+  Step();
+  ASSERT_EQ(scheduler_->running().size(), 2u);
+  while (scheduler_->num_preemptions() == 0) ASSERT_TRUE(Step());
+  EXPECT_EQ(scheduler_->running(), std::vector<SequenceGroup*>{late_but_urgent});
+  EXPECT_TRUE(scheduler_->waiting().Contains(*lazy));
+}
+
+// Of two tenants that always have work, one sending ten times the requests, each gets half of the tokens; by weight 3,
+// three quarters.
+TEST_F(SchedulerTest, FairSharesTokensNotRequests) {
+  for (const double weight : {1.0, 3.0}) {
+    for (const Policy policy : {Policy::kFair, Policy::kFcfs}) {
+      Make(4, 64, 400, 4, policy);
+      std::map<std::string, int64_t> tokens, waiting;
+      const auto add = [&](const std::string& tenant) {
+        SequenceGroup* g = Add(20, 30, 1, tenant);
+        g->request.weight = tenant == "quiet" ? weight : 1;
+        ++waiting[tenant];
+      };
+      for (int step = 0; step < 6000; ++step) {
+        while (waiting["greedy"] < 40) add("greedy");
+        while (waiting["quiet"] < 4) add("quiet");
+        ASSERT_TRUE(Step());
+        for (Sequence* s : samples_) {
+          ++tokens[s->group->request.tenant];
+          if (s->output.size() < 30) continue;
+          --waiting[s->group->request.tenant];
+          scheduler_->FinishSequence(s);
+          scheduler_->Remove(s->group);
+        }
+      }
+      const double share =
+          static_cast<double>(tokens["quiet"]) / static_cast<double>(tokens["quiet"] + tokens["greedy"]);
+      if (policy == Policy::kFair) {
+        EXPECT_NEAR(share, weight / (weight + 1), 0.05);
+      } else {
+        EXPECT_LT(share, 0.3) << "first come, first served is not fair; else this test proves nothing";
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -103,12 +105,16 @@ int AwaitPortFile(const std::string& path, Process* process, absl::Duration time
 
 std::vector<pid_t> ChildrenOf(pid_t pid) {
   std::vector<pid_t> out;
-  std::ifstream in(absl::StrCat("/proc/", pid, "/task/", pid, "/children"));
-  for (pid_t child; in >> child;) out.push_back(child);
-  if (out.empty()) {  // started by another thread
-    FILE* pgrep = popen(absl::StrCat("ps -o pid= --ppid ", pid).c_str(), "r");
-    for (int child = 0; pgrep != nullptr && fscanf(pgrep, "%d", &child) == 1;) out.push_back(child);
-    if (pgrep != nullptr) pclose(pgrep);
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    int child = 0;
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &child)) continue;
+    // "pid (name) state parent ...": the name may hold anything, so count from its closing bracket.
+    const std::string stat = ReadFile(entry.path() / "stat");
+    const size_t name_end = stat.rfind(')');
+    int parent = 0;
+    char state = 0;
+    if (name_end == std::string::npos || sscanf(stat.c_str() + name_end + 1, " %c %d", &state, &parent) != 2) continue;
+    if (parent == pid && state != 'Z') out.push_back(child);
   }
   return out;
 }

@@ -1,0 +1,63 @@
+// Virtual token counters: service is charged by weight, idleness saves up nothing, the table stays bounded.
+#include "coordinator/scheduler/tenant_counters.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace quire::scheduler {
+namespace {
+
+TEST(TenantCounters, ServiceIsDividedByWeight) {
+  TenantCounters c;
+  c.Arrive("a");
+  c.Arrive("b");
+  c.Charge("a", 10, 1);
+  c.Charge("b", 10, 4);
+  EXPECT_EQ(c.counter("a"), 10);
+  EXPECT_EQ(c.counter("b"), 2.5);
+}
+
+TEST(TenantCounters, WhoComesBackIsLiftedAndNeverLowered) {
+  TenantCounters c;
+  c.Arrive("busy");
+  c.Arrive("away");
+  c.Charge("away", 5, 1);
+  c.Leave("away");
+  c.Charge("busy", 100, 1);
+  c.Arrive("away");
+  EXPECT_EQ(c.counter("away"), 100) << "it cannot claim what it did not ask for";
+  c.Charge("away", 50, 1);
+  c.Leave("away");
+  c.Arrive("away");
+  EXPECT_EQ(c.counter("away"), 150) << "leaving does not wash off what it had";
+  c.Arrive("new");
+  EXPECT_EQ(c.counter("new"), 100);
+}
+
+TEST(TenantCounters, ManyIdleTenantsAreForgottenButNotTheGreedy) {
+  TenantCounters c;
+  c.Arrive("active");
+  c.Charge("active", 10, 1);
+  c.Arrive("greedy");
+  c.Charge("greedy", 1000, 1);
+  c.Leave("greedy");
+  for (size_t i = 0; i < 3 * TenantCounters::kMaxIdle; ++i) {
+    const std::string name = std::to_string(i);
+    c.Arrive(name);
+    c.Leave(name);
+  }
+  EXPECT_EQ(c.counter("greedy"), 1010) << "what it had, on top of the lift of its arrival";
+  EXPECT_EQ(c.counter("0"), 0) << "forgotten";
+  EXPECT_EQ(c.counter("active"), 10);
+}
+
+TEST(TenantCountersDeathTest, LeavingTwiceIsABug) {
+  TenantCounters c;
+  c.Arrive("a");
+  c.Leave("a");
+  EXPECT_DEATH(c.Leave("a"), "no request to end");
+}
+
+}  // namespace
+}  // namespace quire::scheduler

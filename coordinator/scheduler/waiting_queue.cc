@@ -1,0 +1,48 @@
+// Orders of admission. See waiting_queue.h.
+#include "coordinator/scheduler/waiting_queue.h"
+
+#include <glog/logging.h>
+
+namespace quire::scheduler {
+
+using request::SequenceGroup;
+
+const std::string& WaitingQueue::QueueOf(const SequenceGroup& group) const {
+  static const std::string* const kAll = new std::string;
+  return policy_ == Policy::kFair ? group.request.tenant : *kAll;
+}
+
+void WaitingQueue::Add(SequenceGroup* group) {
+  CHECK(queues_[QueueOf(*group)].emplace(KeyOf(*group), group).second)
+      << "request " << group->request.request_id << " waits already";
+  ++size_;
+}
+
+bool WaitingQueue::Remove(SequenceGroup* group) {
+  const auto queue = queues_.find(QueueOf(*group));
+  if (queue == queues_.end() || queue->second.erase(KeyOf(*group)) == 0) return false;
+  if (queue->second.empty()) queues_.erase(queue);
+  --size_;
+  return true;
+}
+
+bool WaitingQueue::Contains(const SequenceGroup& group) const {
+  const auto queue = queues_.find(QueueOf(group));
+  return queue != queues_.end() && queue->second.count(KeyOf(group)) > 0;
+}
+
+SequenceGroup* WaitingQueue::Next(const TenantCounters& counters) const {
+  SequenceGroup* next = nullptr;
+  double least = 0;
+  for (const auto& [tenant, queue] : queues_) {
+    SequenceGroup* first = queue.begin()->second;
+    const double counter = policy_ == Policy::kFair ? counters.counter(tenant) : 0;
+    if (next == nullptr || counter < least || (counter == least && first->id < next->id)) {
+      next = first;
+      least = counter;
+    }
+  }
+  return next;
+}
+
+}  // namespace quire::scheduler
