@@ -92,6 +92,12 @@ ABSL_FLAG(double, gpu_memory_utilization, 0.9,
           "compute on CPUs.");
 ABSL_FLAG(uint64_t, kv_cache_memory_bytes, 0,
           "Bytes of KV cache per rank, instead of --gpu_memory_utilization; 0 = by that.");
+ABSL_FLAG(uint64_t, swap_space_bytes, 0,
+          "Host memory per rank for the KV blocks of preempted sequences; 0 = they are computed again.");
+ABSL_FLAG(
+    std::string, preemption_mode, "auto",
+    "What becomes of the blocks of a preempted request: swap (to host memory, while there is room), recompute, or auto "
+    "(what the measured rates make cheaper).");
 ABSL_FLAG(uint32_t, num_device_blocks_override, 0, "At most so many KV blocks, however many fit; 0 = as many as fit.");
 ABSL_FLAG(absl::Duration, shutdown_timeout, absl::Seconds(15),
           "After SIGTERM or SIGINT: how long running requests may go on before they are ended. A second signal ends at "
@@ -146,8 +152,16 @@ absl::StatusOr<scheduler::Policy> ParsePolicy(const std::string& name) {
   return absl::InvalidArgumentError(absl::StrCat("--scheduling_policy=", name, " must be fcfs, priority or fair"));
 }
 
+absl::StatusOr<scheduler::PreemptionMode> ParsePreemptionMode(const std::string& name) {
+  if (name == "auto") return scheduler::PreemptionMode::kAuto;
+  if (name == "swap") return scheduler::PreemptionMode::kSwap;
+  if (name == "recompute") return scheduler::PreemptionMode::kRecompute;
+  return absl::InvalidArgumentError(absl::StrCat("--preemption_mode=", name, " must be auto, swap or recompute"));
+}
+
 absl::Status CheckFlags() {
   if (absl::GetFlag(FLAGS_model).empty()) return absl::InvalidArgumentError("--model=DIR is required; see --help");
+  if (absl::Status s = ParsePreemptionMode(absl::GetFlag(FLAGS_preemption_mode)).status(); !s.ok()) return s;
   if (absl::Status s = ParsePolicy(absl::GetFlag(FLAGS_scheduling_policy)).status(); !s.ok()) return s;
   const struct {
     const char* name;
@@ -244,6 +258,7 @@ absl::StatusOr<cluster::GrpcWorkerGroupOptions> GroupOptions() {
   formation.load.max_model_len = static_cast<uint32_t>(absl::GetFlag(FLAGS_max_model_len));
   formation.load.memory_utilization = absl::GetFlag(FLAGS_gpu_memory_utilization);
   formation.load.kv_cache_memory_bytes = absl::GetFlag(FLAGS_kv_cache_memory_bytes);
+  formation.load.swap_space_bytes = absl::GetFlag(FLAGS_swap_space_bytes);
   formation.load.num_device_blocks_override = absl::GetFlag(FLAGS_num_device_blocks_override);
   return options;
 }
@@ -255,6 +270,7 @@ engine::EngineOptions EngineOptions() {
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
   options.max_queue_len = absl::GetFlag(FLAGS_max_queue_len);
   options.enable_prefix_caching = absl::GetFlag(FLAGS_enable_prefix_caching);
+  options.preemption_mode = *ParsePreemptionMode(absl::GetFlag(FLAGS_preemption_mode));
   options.scheduling_policy = *ParsePolicy(absl::GetFlag(FLAGS_scheduling_policy));
   options.min_step_deadline = absl::GetFlag(FLAGS_step_deadline);
   return options;

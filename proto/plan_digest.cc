@@ -89,6 +89,7 @@ uint64_t PlanDigest(const worker::v1::Step& step) {
   m.AddList(step.decode());
   m.AddList(step.prefill());
   m.AddList(step.block_appends());
+  m.AddList(step.host_frees());
   m.AddList(step.finished());
   m.AddList(step.forks());
   m.AddList(step.block_copies());

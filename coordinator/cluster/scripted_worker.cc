@@ -66,6 +66,7 @@ StepPlan PlanOf(const worker::v1::Step& step) {
   plan.epoch = step.epoch();
   plan.step = step.step();
   plan.deadline_ms = step.deadline_ms();
+  plan.host_frees.assign(step.host_frees().begin(), step.host_frees().end());
   plan.finished.assign(step.finished().begin(), step.finished().end());
   for (const worker::v1::NewSequence& sequence : step.new_sequences())
     plan.new_sequences.push_back(SequenceOf(sequence));

@@ -92,6 +92,7 @@ EncodedStep StepEncoder::Encode(const StepPlan& plan) {
   step->set_step(plan.step);
   step->set_deadline_ms(plan.deadline_ms);
   for (const NewSequence& sequence : plan.new_sequences) EncodeSequence(sequence, step->add_new_sequences());
+  Assign(plan.host_frees, step->mutable_host_frees());
   Assign(plan.finished, step->mutable_finished());
   EncodeTables(plan, step);
   Assign(plan.decode, step->mutable_decode());
@@ -129,6 +130,7 @@ RankReply DecodeDone(const worker::v1::Done& done) {
   reply.usage.exec_us = done.exec_us();
   reply.usage.collective_us = done.collective_us();
   reply.usage.wait_us = done.wait_us();
+  reply.usage.swap_us = done.swap_us();
   return reply;
 }
 

@@ -78,6 +78,7 @@ TEST(StepCodecTest, EveryFieldArrives) {
   plan.forks = {{1, 2, 3}};
   plan.block_appends = {{4, 92}};
   plan.block_replaces = {{4, 1, 93}};
+  plan.host_frees = {3};
   plan.swap_outs = {{20, 1}};
   plan.block_copies = {{21, 22}};
   plan.swap_ins = {{2, 23}};
@@ -102,7 +103,7 @@ TEST(StepCodecTest, EveryFieldArrives) {
           "finished: 5 "
           "finished: 6 forks: 1 forks: 2 forks: 3 block_copies: 21 block_copies: 22 swap_outs: 20 swap_outs: 1 "
           "swap_ins: 2 "
-          "swap_ins: 23 block_replaces: 4 block_replaces: 1 block_replaces: 93");
+          "swap_ins: 23 block_replaces: 4 block_replaces: 1 block_replaces: 93 host_frees: 3");
   EXPECT_EQ(encoded.expected.epoch, 7u);
   EXPECT_EQ(encoded.expected.step, 9u);
   EXPECT_EQ(encoded.expected.num_tokens, 4u) << "two decodes, a prefill that samples, a fork";

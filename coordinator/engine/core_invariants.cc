@@ -16,17 +16,21 @@ using request::SequenceGroup;
 
 namespace {
 
-void CheckSequence(const Sequence& s, const kv::KvManager& kv, std::map<int32_t, int32_t>* owners) {
+void CheckSequence(const Sequence& s, const kv::KvManager& kv, std::map<int32_t, int32_t>* owners,
+                   std::map<int32_t, int32_t>* host_owners) {
   const std::string& id = s.group->request.request_id;
   CHECK_GE(s.in_flight, 0) << id;
   CHECK_LE(s.in_flight, Core::kMaxInFlight) << id;
   CHECK_LE(s.num_computed, s.num_known()) << id;
-  CHECK_EQ(static_cast<int64_t>(s.blocks.size()), kv.BlocksFor(s.num_computed)) << id << " choice " << s.index;
+  CHECK(s.blocks.empty() || s.host_blocks.empty()) << id << " is here and swapped out";
+  CHECK_EQ(static_cast<int64_t>(s.blocks.size() + s.host_blocks.size()), kv.BlocksFor(s.num_computed))
+      << id << " choice " << s.index;
   CHECK_LE(s.output.size() + s.in_flight, s.group->request.params.max_tokens + (s.finished ? s.in_flight : 0)) << id;
   if (s.seq < 0) {
     CHECK(s.blocks.empty()) << id << " holds blocks that no rank knows";
   }
   for (int32_t block : s.blocks) ++(*owners)[block];
+  for (int32_t block : s.host_blocks) ++(*host_owners)[block];
 }
 
 }  // namespace
@@ -34,11 +38,11 @@ void CheckSequence(const Sequence& s, const kv::KvManager& kv, std::map<int32_t,
 void Core::CheckInvariants() const {
   if (scheduler_ == nullptr) return;
   const kv::KvManager& kv = scheduler_->kv();
-  std::map<int32_t, int32_t> owners;
+  std::map<int32_t, int32_t> owners, host_owners;
   std::set<int32_t> seqs;
   for (const auto& [id, group] : groups_) {
     for (const Sequence& s : group->sequences) {
-      CheckSequence(s, kv, &owners);
+      CheckSequence(s, kv, &owners, &host_owners);
       if (s.seq >= 0) CHECK(seqs.insert(s.seq).second) << "seq " << s.seq << " has two owners";
       if (group->ended || s.finished) CHECK(s.seq < 0) << group->request.request_id << " ended and is on the ranks";
     }
@@ -48,12 +52,17 @@ void Core::CheckInvariants() const {
       CHECK(live_.count(group->request.request_id)) << group->request.request_id;
       const bool runs = std::find(scheduler_->running().begin(), scheduler_->running().end(), group.get()) !=
                         scheduler_->running().end();
-      CHECK_NE(runs, scheduler_->waiting().Contains(*group)) << group->request.request_id << " runs and waits, or neither";
+      CHECK_NE(runs, scheduler_->waiting().Contains(*group))
+          << group->request.request_id << " runs and waits, or neither";
     }
   }
   const kv::BlockPool& pool = kv.pool();
   CHECK_EQ(pool.num_used(), static_cast<int64_t>(owners.size())) << "blocks without an owner";
   for (const auto& [block, count] : owners) CHECK_EQ(pool.refs(block), count) << "references of block " << block;
+  CHECK_EQ(kv.host_pool().num_used(), static_cast<int64_t>(host_owners.size())) << "host blocks without an owner";
+  for (const auto& [block, count] : host_owners) {
+    CHECK_EQ(kv.host_pool().refs(block), count) << "references of host block " << block;
+  }
   CHECK_LE(static_cast<int64_t>(seqs.size()), options_.scheduler.max_num_seqs);
   CHECK_LE(static_cast<int64_t>(scheduler_->waiting().size()),
            options_.max_queue_len + options_.scheduler.max_num_seqs);

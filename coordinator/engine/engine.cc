@@ -40,6 +40,7 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
   core.scheduler.max_num_batched_tokens = options.max_num_batched_tokens;
   core.max_queue_len = options.max_queue_len;
   core.scheduler.policy = options.scheduling_policy;
+  core.scheduler.preemption_mode = options.preemption_mode;
   core.scheduler.kv.enable_prefix_caching = options.enable_prefix_caching;
   core.scheduler.kv.secret = RandomSecret();
   core.min_step_deadline = options.min_step_deadline;
@@ -309,6 +310,7 @@ void Engine::Impl::Publish(absl::Time now) {
   loads.num_waiting_reqs = core.num_waiting_reqs;
   loads.num_used_tokens = core.tokens_used;
   loads.num_preemptions = core.num_preemptions;
+  loads.num_swaps = core.num_swaps;
   loads.generation_tokens_total = core.generation_tokens;
   loads.prompt_tokens_total = core.prompt_tokens;
   loads.stale_replies_total = static_cast<uint64_t>(core.stale_results);

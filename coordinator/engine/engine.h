@@ -42,6 +42,7 @@ struct EngineOptions {
   int64_t max_queue_len = 1024;  // waiting requests
   bool enable_prefix_caching = true;
   scheduler::Policy scheduling_policy = scheduler::Policy::kFcfs;
+  scheduler::PreemptionMode preemption_mode = scheduler::PreemptionMode::kAuto;
   absl::Duration min_step_deadline = absl::Seconds(30);  // a step may take max(this, 8 x predicted)
   int max_form_attempts = 20;  // consecutive failures before the engine gives up on a replica that has worked
   absl::Duration stats_interval = absl::Seconds(10);  // between log lines while busy
@@ -54,6 +55,7 @@ struct Loads {
   int64_t num_used_tokens = 0;  // slots that hold a token, shared ones once
   int64_t max_total_num_tokens = 0;
   int64_t num_preemptions = 0;
+  int64_t num_swaps = 0;  // of the preemptions, those that kept their blocks in host memory
   int64_t generation_tokens_total = 0;
   int64_t prompt_tokens_total = 0;
   double gen_throughput = 0;  // tokens/s over the last 10 s

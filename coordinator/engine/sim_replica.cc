@@ -32,8 +32,11 @@ float SimLogprob(uint64_t prefix, int32_t token) {
   return -static_cast<float>(Mix(prefix + static_cast<uint64_t>(token)) % 10000) / 1000.0f;
 }
 
-SimReplica::SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab)
-    : block_size_(block_size), vocab_(vocab), slots_(num_blocks * block_size, 0) {}
+SimReplica::SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab, int64_t num_host_blocks)
+    : block_size_(block_size),
+      vocab_(vocab),
+      slots_(num_blocks * block_size, 0),
+      host_slots_(num_host_blocks * block_size, 0) {}
 
 SimReplica::Sequence& SimReplica::Get(uint32_t seq) {
   const auto it = sequences_.find(seq);
@@ -52,6 +55,7 @@ uint64_t& SimReplica::Slot(const Sequence& s, int64_t position) {
 void SimReplica::Apply(const StepPlan& plan) {
   CHECK_EQ(plan.step, last_step_ + 1) << "steps out of order";
   last_step_ = plan.step;
+  for (int32_t host : plan.host_frees) CHECK_EQ(host_used_.erase(host), 1u) << "host block " << host << " is free";
   for (uint32_t seq : plan.finished)
     CHECK_EQ(sequences_.erase(seq), 1u) << "finished sequence " << seq << " is unknown";
   for (const NewSequence& fresh : plan.new_sequences) {
@@ -76,9 +80,21 @@ void SimReplica::Apply(const StepPlan& plan) {
     --holders[Get(r.seq).blocks.at(r.index)];
     Get(r.seq).blocks[r.index] = r.block;
   }
+  for (const auto& [device, host] : plan.swap_outs) {
+    CHECK_LT(host, static_cast<int64_t>(host_slots_.size()) / block_size_) << "host block out of range";
+    CHECK(host_used_.insert(host).second) << "host block " << host << " is in use";
+    std::copy_n(slots_.begin() + device * block_size_, block_size_, host_slots_.begin() + host * block_size_);
+  }
   for (const auto& [from, to] : plan.block_copies) {
     std::copy_n(slots_.begin() + from * block_size_, block_size_, slots_.begin() + to * block_size_);
     ++copies_;
+  }
+}
+
+void SimReplica::SwapIn(const StepPlan& plan) {
+  for (const auto& [host, device] : plan.swap_ins) {
+    CHECK(host_used_.count(host)) << "host block " << host << " holds nothing";
+    std::copy_n(host_slots_.begin() + host * block_size_, block_size_, slots_.begin() + device * block_size_);
   }
 }
 
@@ -108,6 +124,7 @@ void SimReplica::Draw(Sequence* s, StepResult* result) {
 
 StepResult SimReplica::Run(const StepPlan& plan) {
   Apply(plan);
+  SwapIn(plan);
   StepResult result;
   result.epoch = plan.epoch;
   result.step = plan.step;

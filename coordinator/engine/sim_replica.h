@@ -8,6 +8,7 @@
 #define QUIRE_COORDINATOR_ENGINE_SIM_REPLICA_H_
 
 #include <cstdint>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -22,12 +23,13 @@ float SimLogprob(uint64_t prefix, int32_t token);
 
 class SimReplica {
  public:
-  SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab);
+  SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab, int64_t num_host_blocks = 0);
 
   // Applies and computes. CHECK-fails on a plan that lies.
   StepResult Run(const StepPlan& plan);
 
   int64_t blocks_used() const;
+  int64_t host_blocks_used() const { return static_cast<int64_t>(host_used_.size()); }
   int64_t num_sequences() const { return static_cast<int64_t>(sequences_.size()); }
   int64_t copies() const { return copies_; }
 
@@ -42,6 +44,7 @@ class SimReplica {
 
   Sequence& Get(uint32_t seq);
   void Apply(const StepPlan& plan);
+  void SwapIn(const StepPlan& plan);
   void Compute(Sequence* sequence, int64_t num_tokens);
   void Draw(Sequence* sequence, StepResult* result);
   uint64_t& Slot(const Sequence& sequence, int64_t position);
@@ -49,6 +52,8 @@ class SimReplica {
   int64_t block_size_;
   int32_t vocab_;
   std::vector<uint64_t> slots_;
+  std::vector<uint64_t> host_slots_;
+  std::set<int32_t> host_used_;
   std::unordered_map<uint32_t, Sequence> sequences_;
   uint64_t last_step_ = 0;
   int64_t copies_ = 0;

@@ -23,7 +23,7 @@ void SimCoverage::Add(const SimCoverage& o) {
   refused += o.refused, preemptions += o.preemptions, forks += o.forks, copies += o.copies;
   replicas_lost += o.replicas_lost, lost_while_running += o.lost_while_running, replica_failures += o.replica_failures;
   stale_results += o.stale_results, stop_strings += o.stop_strings, chunked_prefills += o.chunked_prefills;
-  two_in_flight += o.two_in_flight, cache_hits += o.cache_hits;
+  two_in_flight += o.two_in_flight, cache_hits += o.cache_hits, swaps += o.swaps;
 }
 
 namespace {
@@ -103,7 +103,7 @@ class Simulation {
 
   // MakeOptions draws these, so they stand before core_.
   std::mt19937_64 rng_;
-  int64_t block_size_ = 0, num_blocks_ = 0;
+  int64_t block_size_ = 0, num_blocks_ = 0, num_host_blocks_ = 0;
   int32_t vocab_ = 0;
   double loss_ = 0, repeat_ = 0;  // chances per step
   int losses_left_ = 0;
@@ -121,6 +121,7 @@ class Simulation {
 CoreOptions Simulation::MakeOptions() {
   block_size_ = Uniform(1, 8);
   num_blocks_ = Uniform(6, 60);
+  num_host_blocks_ = Chance(0.6) ? Uniform(1, 60) : 0;
   vocab_ = static_cast<int32_t>(Uniform(10, 60));
   loss_ = Chance(0.4) ? 0.01 : 0;
   repeat_ = Chance(0.3) ? 0.1 : 0;
@@ -130,6 +131,7 @@ CoreOptions Simulation::MakeOptions() {
   options.scheduler.max_num_batched_tokens = options.scheduler.max_num_seqs + Uniform(0, 30);
   options.max_queue_len = Uniform(5, 40);
   options.max_form_attempts = 1000;
+  options.scheduler.preemption_mode = static_cast<scheduler::PreemptionMode>(Uniform(0, 2));
   options.scheduler.policy = static_cast<scheduler::Policy>(Uniform(0, 2));
   options.scheduler.kv = {Chance(0.8), "simulated secret"};
   return options;
@@ -191,7 +193,7 @@ void Simulation::Form(uint64_t epoch) {
     return;
   }
   if (epoch > 1 && Chance(0.2)) num_blocks_ = std::max<int64_t>(6, num_blocks_ - Uniform(0, 5));
-  replica_ = std::make_unique<SimReplica>(num_blocks_, block_size_, vocab_);
+  replica_ = std::make_unique<SimReplica>(num_blocks_, block_size_, vocab_, num_host_blocks_);
   ReplicaInfo info;
   info.epoch = epoch;
   info.vocab_size = vocab_;
@@ -199,6 +201,7 @@ void Simulation::Form(uint64_t epoch) {
   info.eos_token_ids = {0};
   info.device_blocks = num_blocks_;
   info.block_size = static_cast<int32_t>(block_size_);
+  info.host_blocks = num_host_blocks_;
   replica_free_at_ = now_ + Delay(10);
   At(replica_free_at_ - now_, ReplicaFormedEvent{info});
 }
@@ -281,7 +284,10 @@ void Simulation::CheckAtEnd() {
   CHECK_EQ(stats.num_running_reqs + stats.num_waiting_reqs, 0);
   CHECK_EQ(core_.num_in_flight(), 0);
   CHECK(replica_ != nullptr && replica_->num_sequences() == 0) << "the ranks still hold " << replica_->num_sequences();
+  CHECK_EQ(stats.host_blocks_used, 0) << "host blocks leak";
+  CHECK_EQ(replica_->host_blocks_used(), 0) << "the ranks keep host blocks";
   coverage_.preemptions = stats.num_preemptions;
+  coverage_.swaps = stats.num_swaps;
   coverage_.stale_results = stats.stale_results;
   coverage_.cache_hits = stats.cache_hit_tokens;
 }

@@ -52,6 +52,8 @@ TEST(Simulation, TenThousandSchedules) {
   EXPECT_GT(total.chunked_prefills, 1000);
   EXPECT_GT(total.two_in_flight, 10000);
   EXPECT_GT(total.cache_hits, 10000);
+  EXPECT_GT(total.swaps, 1000);
+  EXPECT_GT(total.preemptions - total.swaps, 1000);
 }
 
 TEST(Simulation, OneSeed) {

@@ -242,6 +242,7 @@ grpc::ServerUnaryReactor* GeneratorService::GetLoads(CallbackServerContext* cont
         out->set_cache_hit_rate(queried > 0 ? static_cast<double>(loads.cache_hit_tokens_total) / queried : 0);
         out->set_cached_blocks(static_cast<uint64_t>(loads.cached_blocks));
         out->set_num_preemptions(static_cast<uint64_t>(loads.num_preemptions));
+        out->set_num_swaps(static_cast<uint64_t>(loads.num_swaps));
         out->set_generation_tokens_total(static_cast<uint64_t>(loads.generation_tokens_total));
         out->set_prompt_tokens_total(static_cast<uint64_t>(loads.prompt_tokens_total));
         out->set_stale_replies_total(loads.stale_replies_total);

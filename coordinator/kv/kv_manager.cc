@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace quire::kv {
 
@@ -60,7 +61,8 @@ void KvManager::Adopt(const PrefixMatch& match, Sequence* s) {
 }
 
 void KvManager::Publish(Sequence* s) {
-  if (!options_.enable_prefix_caching) return;
+  // A swapped-out sequence learns its last token while it holds no device block.
+  if (!options_.enable_prefix_caching || s->blocks.empty()) return;
   const int64_t committed = s->group->prompt_len() + static_cast<int64_t>(s->output.size());
   const int64_t full = std::min(s->num_computed, committed) / block_size_;
   if (full <= s->num_published) return;
@@ -129,14 +131,80 @@ void KvManager::Fork(const Sequence& parent, Sequence* child) {
   for (int32_t block : child->blocks) pool_.Ref(block);
 }
 
-void KvManager::Release(Sequence* sequence) {
+int64_t KvManager::UniqueBlocks(request::SequenceGroup* group) const {
+  std::unordered_set<int32_t> blocks;
+  for (const Sequence& s : group->sequences) blocks.insert(s.blocks.begin(), s.blocks.end());
+  return static_cast<int64_t>(blocks.size());
+}
+
+void KvManager::SwapOut(request::SequenceGroup* group, StepPlan* plan) {
+  std::unordered_map<int32_t, int32_t> moved;  // device to host
+  for (Sequence& s : group->sequences) {
+    CHECK(s.host_blocks.empty()) << group->request.request_id << " is swapped out twice";
+    for (int32_t block : s.blocks) {
+      const auto it = moved.find(block);
+      if (it != moved.end()) {
+        host_pool_.Ref(it->second);
+        s.host_blocks.push_back(it->second);
+        continue;
+      }
+      const int32_t host = host_pool_.Take();
+      moved.emplace(block, host);
+      plan->swap_outs.emplace_back(block, host);
+      s.host_blocks.push_back(host);
+    }
+    ReleaseDeviceBlocks(&s);
+  }
+}
+
+void KvManager::SwapIn(Sequence* s, StepPlan* plan) {
+  CHECK(s->blocks.empty()) << s->group->request.request_id;
+  for (size_t i = 0; i < s->host_blocks.size(); ++i) {
+    const int32_t host = s->host_blocks[i];
+    // The block that comes to be written next is brought in for each sibling: a copy-on-write of it would come before
+    // the swap-in that fills its source.
+    const bool open = i + 1 == s->host_blocks.size() && s->num_computed % block_size_ != 0;
+    const auto it = swapped_in_.find(host);
+    if (!open && it != swapped_in_.end()) {
+      pool_.Ref(it->second);
+      s->blocks.push_back(it->second);
+    } else {
+      const int32_t block = TakeBlock();
+      if (!open) swapped_in_.emplace(host, block);
+      plan->swap_ins.emplace_back(host, block);
+      s->blocks.push_back(block);
+    }
+    read_host_blocks_.push_back(host);
+  }
+  s->host_blocks.clear();
+}
+
+void KvManager::UnrefHost(int32_t block) {
+  host_pool_.Unref(block, false);
+  if (host_pool_.refs(block) == 0) host_frees_.push_back(block);
+}
+
+void KvManager::EndPlan() {
+  // Swap-outs come before swap-ins on the ranks: a host block must not be filled anew by the plan that reads it.
+  for (int32_t block : read_host_blocks_) UnrefHost(block);
+  read_host_blocks_.clear();
+  swapped_in_.clear();
+}
+
+void KvManager::ReleaseDeviceBlocks(Sequence* sequence) {
   // The tail goes first: a prefix without its tail is worth more than a tail without its prefix.
   for (size_t i = sequence->blocks.size(); i-- > 0;) {
     pool_.Unref(sequence->blocks[i], index_.Contains(sequence->blocks[i]));
   }
   sequence->blocks.clear();
-  sequence->num_computed = 0;
   sequence->num_published = 0;
+}
+
+void KvManager::Release(Sequence* sequence) {
+  ReleaseDeviceBlocks(sequence);
+  for (int32_t block : sequence->host_blocks) UnrefHost(block);
+  sequence->host_blocks.clear();
+  sequence->num_computed = 0;
 }
 
 }  // namespace quire::kv

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -29,8 +30,12 @@ struct KvOptions {
 
 class KvManager {
  public:
-  KvManager(const KvOptions& options, int64_t num_blocks, int64_t block_size)
-      : options_(options), pool_(num_blocks), index_(num_blocks, block_size, options.secret), block_size_(block_size) {}
+  KvManager(const KvOptions& options, int64_t num_blocks, int64_t num_host_blocks, int64_t block_size)
+      : options_(options),
+        pool_(num_blocks),
+        host_pool_(num_host_blocks),
+        index_(num_blocks, block_size, options.secret),
+        block_size_(block_size) {}
 
   const BlockPool& pool() const { return pool_; }
   const PrefixIndex& index() const { return index_; }
@@ -66,6 +71,25 @@ class KvManager {
   // The child shares all of the parent's blocks, the partial last one too.
   void Fork(const request::Sequence& parent, request::Sequence* child);
 
+  // Device blocks that the group's sequences hold, each counted once: what a swap has to move and to find room for.
+  int64_t UniqueBlocks(request::SequenceGroup* group) const;
+
+  // Moves the computed blocks of a group to host memory; its sequences keep what they have computed and hold no device
+  // block any more. Requires: UniqueBlocks(group) <= host_pool().num_free().
+  void SwapOut(request::SequenceGroup* group, StepPlan* plan);
+
+  // Brings a swapped-out sequence back into the plan's new sequence. Siblings that come back in the same plan share
+  // again what they shared. Requires: as many free device blocks as the sequence has host blocks.
+  void SwapIn(request::Sequence* sequence, StepPlan* plan);
+
+  // The plan is complete: host blocks that its swap-ins have read may be used again, by the next one.
+  void EndPlan();
+  // Tells the ranks of host blocks that nobody needs any more.
+  void TakeHostFrees(StepPlan* plan) { plan->host_frees.swap(host_frees_); }
+  void TakeBackHostFrees(StepPlan* plan) { host_frees_.swap(plan->host_frees); }
+
+  const BlockPool& host_pool() const { return host_pool_; }
+
   // Gives back all blocks; the sequence has computed nothing.
   void Release(request::Sequence* sequence);
 
@@ -77,10 +101,17 @@ class KvManager {
   // The committed tokens of block i; valid until the next call.
   absl::Span<const int32_t> BlockTokens(const request::Sequence& sequence, int64_t i);
 
+  void UnrefHost(int32_t block);
+  void ReleaseDeviceBlocks(request::Sequence* sequence);
+
   KvOptions options_;
   BlockPool pool_;
+  BlockPool host_pool_;
   PrefixIndex index_;
-  std::vector<int32_t> tokens_;  // of BlockTokens
+  std::vector<int32_t> tokens_;                      // of BlockTokens
+  std::vector<int32_t> read_host_blocks_;            // by the plan being built
+  std::vector<int32_t> host_frees_;                  // the ranks have not been told of
+  std::unordered_map<int32_t, int32_t> swapped_in_;  // host to device block, in the plan being built
   int64_t block_size_;
 };
 

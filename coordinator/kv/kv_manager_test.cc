@@ -14,7 +14,7 @@ using request::Sequence;
 using request::SequenceGroup;
 
 struct World {
-  World(int64_t blocks, int64_t block_size, int n) : kv({true, "0123456789abcdef"}, blocks, block_size) {
+  World(int64_t blocks, int64_t block_size, int n) : kv({true, "0123456789abcdef"}, blocks, blocks, block_size) {
     group.sequences.resize(n);
     for (int i = 0; i < n; ++i) group.sequences[i].group = &group, group.sequences[i].seq = i;
   }
@@ -104,6 +104,44 @@ TEST(BlockPool, ContentIsEvictedLastAndInTheOrderItWasLetGo) {
   EXPECT_EQ(pool.Take(), 1);
 }
 
+TEST(KvManager, SwapMovesSharedBlocksOnceAndBringsThemBackShared) {
+  World w(10, 4, 2);
+  StepPlan plan;
+  w.kv.Grow(&w[0], 10, &plan, nullptr);
+  w.kv.Fork(w[0], &w[1]);
+  EXPECT_EQ(w.kv.UniqueBlocks(&w.group), 3);
+  plan.Clear();
+  w.kv.SwapOut(&w.group, &plan);
+  EXPECT_EQ(plan.swap_outs.size(), 3u);
+  EXPECT_EQ(w.kv.pool().num_used(), 0);
+  EXPECT_EQ(w.kv.host_pool().num_used(), 3);
+  EXPECT_EQ(w[0].num_computed, 10) << "nothing has to be computed again";
+  plan.Clear();
+  w.kv.SwapIn(&w[0], &plan);
+  w.kv.SwapIn(&w[1], &plan);
+  EXPECT_EQ(plan.swap_ins.size(), 4u) << "two full blocks once, the open one for each";
+  EXPECT_EQ(w[0].blocks[1], w[1].blocks[1]);
+  EXPECT_NE(w[0].blocks[2], w[1].blocks[2]);
+  EXPECT_EQ(w.kv.host_pool().num_used(), 3) << "the plan that reads them must not overwrite them";
+  w.kv.EndPlan();
+  EXPECT_EQ(w.kv.host_pool().num_used(), 0);
+  plan.Clear();
+  w.kv.TakeHostFrees(&plan);
+  EXPECT_EQ(plan.host_frees.size(), 3u);
+}
+
+TEST(KvManager, ReleasingASwappedSequenceFreesItsHostBlocks) {
+  World w(10, 4, 1);
+  StepPlan plan;
+  w.kv.Grow(&w[0], 10, &plan, nullptr);
+  w.kv.SwapOut(&w.group, &plan);
+  w.kv.Release(&w[0]);
+  EXPECT_EQ(w.kv.host_pool().num_used(), 0);
+  EXPECT_EQ(w[0].num_computed, 0);
+  w.kv.TakeHostFrees(&plan);
+  EXPECT_EQ(plan.host_frees.size(), 3u);
+}
+
 class PrefixTest : public ::testing::Test {
  protected:
   // A group whose prompt is `ids`.
@@ -113,7 +151,7 @@ class PrefixTest : public ::testing::Test {
     w->group.request.tenant = std::move(tenant);
     return w;
   }
-  KvManager kv_{{true, "0123456789abcdef"}, 20, 4};
+  KvManager kv_{{true, "0123456789abcdef"}, 20, 0, 4};
   StepPlan plan_;
 };
 
@@ -170,7 +208,7 @@ TEST_F(PrefixTest, OutputIsSharedOnceItIsCommitted) {
 }
 
 TEST_F(PrefixTest, OffMeansOff) {
-  KvManager off({false, ""}, 20, 4);
+  KvManager off({false, ""}, 20, 0, 4);
   auto a = Make({1, 2, 3, 4, 5});
   off.Grow(&(*a)[0], 5, &plan_, nullptr);
   off.Publish(&(*a)[0]);

@@ -2,7 +2,7 @@
 //
 // Invariants (checked by engine/core_invariants.cc):
 //   Q1  num_computed counts tokens whose keys have been planned; it chases num_known() and never passes it.
-//   Q2  `blocks` covers exactly num_computed tokens.
+//   Q2  `blocks` (or, swapped out, `host_blocks`) covers exactly num_computed tokens.
 //   Q3  seq >= 0 iff the ranks hold the sequence (or will after the steps in flight).
 //   Q4  in_flight is the number of sampling items sent and not answered: 0, 1 or 2.
 #ifndef QUIRE_COORDINATOR_REQUEST_SEQUENCE_GROUP_H_
@@ -33,6 +33,7 @@ struct Sequence {
   int64_t num_charged = 0;         // tokens that the tenant was charged for
   std::vector<int32_t> output;  // committed ids
   std::vector<int32_t> blocks;  // block table
+  std::vector<int32_t> host_blocks;  // instead of `blocks`, while the sequence is swapped out
   std::vector<BlockKey> keys;   // chain keys of the first full blocks of committed tokens; never change
   int64_t num_published = 0;    // blocks of `blocks` that the prefix index was told of
   std::unique_ptr<StopChecker> stop;

@@ -1,4 +1,4 @@
-// The names of the scheduling policies; waiting_queue.h says what they mean. Leaf.
+// The names of the scheduling policies (waiting_queue.h says what they mean) and of the kinds of preemption. Leaf.
 #ifndef QUIRE_COORDINATOR_SCHEDULER_POLICY_H_
 #define QUIRE_COORDINATOR_SCHEDULER_POLICY_H_
 
@@ -7,6 +7,9 @@
 namespace quire::scheduler {
 
 enum class Policy : uint8_t { kFcfs, kPriority, kFair };
+
+// What becomes of the blocks of a preempted group.
+enum class PreemptionMode : uint8_t { kAuto, kSwap, kRecompute };
 
 }  // namespace quire::scheduler
 

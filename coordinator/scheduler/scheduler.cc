@@ -62,7 +62,7 @@ bool DecodeReady(const Sequence& s) {
 Scheduler::Scheduler(const SchedulerOptions& options, const ReplicaInfo& replica)
     : options_(options),
       eos_token_ids_(replica.eos_token_ids),
-      kv_(options.kv, replica.device_blocks, replica.block_size),
+      kv_(options.kv, replica.device_blocks, replica.host_blocks, replica.block_size),
       waiting_(options.policy) {
   CHECK_GE(options_.max_num_batched_tokens, options_.max_num_seqs) << "every running sequence must fit into one step";
   for (int64_t i = options_.max_num_seqs - 1; i >= 0; --i) free_seqs_.push_back(static_cast<uint32_t>(i));
@@ -95,6 +95,11 @@ uint32_t Scheduler::TakeSeq() {
 
 void Scheduler::Release(Sequence* sequence, std::vector<uint32_t>* finished) {
   kv_.Release(sequence);
+  Leave(sequence, finished);
+}
+
+void Scheduler::Leave(Sequence* sequence, std::vector<uint32_t>* finished) {
+  if (sequence->host_blocks.empty()) kv_.Release(sequence);
   if (sequence->seq < 0) return;
   finished->push_back(static_cast<uint32_t>(sequence->seq));
   free_seqs_.push_back(static_cast<uint32_t>(sequence->seq));
@@ -122,11 +127,15 @@ void Scheduler::Reset(const ReplicaInfo& replica) {
     num_seqs_ -= group->num_unfinished();
     waiting_.Add(group);
   }
+  // What was swapped out is lost with the ranks as well.
+  waiting_.ForEach([this](SequenceGroup* group) {
+    for (Sequence& s : group->sequences) kv_.Release(&s);
+  });
   running_.clear();
   finished_.clear();  // the new ranks know nothing
   CHECK_EQ(kv_.pool().num_used(), 0) << "blocks leaked";
   CHECK_EQ(num_seqs_, 0);
-  kv_ = kv::KvManager(options_.kv, replica.device_blocks, replica.block_size);
+  kv_ = kv::KvManager(options_.kv, replica.device_blocks, replica.host_blocks, replica.block_size);
   eos_token_ids_ = replica.eos_token_ids;
 }
 
@@ -140,13 +149,15 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   preempted_ = false;
   ++build_;
   plan->finished.swap(finished_);
+  kv_.TakeHostFrees(plan);
   PlanDecodes();
   PlanPrefills();
   if (!preempted_) Admit(now);
   samples->insert(samples->end(), prefill_samples_.begin(), prefill_samples_.end());
   // Only now: within one plan nobody enters with a block that another one is just being given.
   for (Sequence* s : prefilled_) kv_.Publish(s);
-  return !plan->decode.empty() || !plan->prefill.empty();
+  kv_.EndPlan();
+  return !plan->decode.empty() || !plan->prefill.empty() || !plan->swap_outs.empty();
 }
 
 void Scheduler::PlanDecodes() {
@@ -192,20 +203,36 @@ void Scheduler::PlanPrefills() {
   }
 }
 
+bool Scheduler::Restore(Sequence* s, size_t index) {
+  if (s->host_blocks.empty()) {
+    kv_.Adopt(kv_.Match(s), s);
+    return true;
+  }
+  // Room for what it had and for the token that comes next.
+  const int64_t needed = kv_.BlocksFor(s->num_computed + 1);
+  while (kv_.pool().num_free() < needed) {
+    if (!PreemptAfter(index)) return false;
+  }
+  kv_.SwapIn(s, plan_);
+  return true;
+}
+
 NewSequence* Scheduler::Enter(Sequence* s) {
   s->seq = static_cast<int32_t>(TakeSeq());
   plan_->new_sequences.push_back(MakeNewSequence(*s, eos_token_ids_));
   NewSequence* fresh = &plan_->new_sequences.back();
   fresh->block_ids = s->blocks;
   fresh->num_computed = static_cast<uint32_t>(s->num_computed);
+  if (s->group->num_preemptions > 0 || s->group->num_crashes > 0) return fresh;
   cache_queried_tokens_ += s->num_known();
   cache_hit_tokens_ += s->num_computed;
-  if (s->group->num_preemptions == 0 && s->group->num_crashes == 0) s->group->cached_tokens = s->num_computed;
+  s->group->cached_tokens = s->num_computed;
   return fresh;
 }
 
 bool Scheduler::PlanPrefill(Sequence* s, size_t index) {
-  if (s->seq < 0) kv_.Adopt(kv_.Match(s), s);
+  const bool swapped = !s->host_blocks.empty();
+  if (s->seq < 0 && !Restore(s, index)) return false;
   int64_t tokens = std::min(budget_, s->num_remaining());
   while (kv_.TokensThatFit(*s, kv_.pool().num_free()) < tokens) {
     if (PreemptAfter(index)) continue;
@@ -213,6 +240,7 @@ bool Scheduler::PlanPrefill(Sequence* s, size_t index) {
     break;
   }
   if (tokens == 0) {
+    CHECK(!swapped) << "Restore left no room for " << s->group->request.request_id;
     if (s->seq < 0) kv_.Release(s);
     return false;
   }
@@ -253,6 +281,10 @@ bool Scheduler::CanAdmit(SequenceGroup& group) {
   if (group.num_in_flight() > 0) return false;
   int64_t blocks = 0;
   group.ForEachLive([&](Sequence& s) {
+    if (!s.host_blocks.empty()) {
+      blocks += kv_.BlocksFor(s.num_known());
+      return;
+    }
     const kv::KvManager::PrefixMatch match = kv_.Match(&s);
     blocks += kv_.BlocksFor(s.num_known()) - static_cast<int64_t>(match.blocks.size()) + match.num_free;
   });
@@ -290,10 +322,28 @@ bool Scheduler::PreemptAfter(size_t index) {
   return false;
 }
 
+// All or nothing for the group. Swapping moves its blocks out and in again, recomputing computes its tokens again.
+bool Scheduler::ShouldSwap(SequenceGroup* group) const {
+  if (options_.preemption_mode == PreemptionMode::kRecompute) return false;
+  const int64_t blocks = kv_.UniqueBlocks(group);
+  if (blocks == 0 || blocks > kv_.host_pool().num_free()) return false;
+  if (options_.preemption_mode == PreemptionMode::kSwap) return true;
+  int64_t tokens = 0;
+  group->ForEachLive([&](Sequence& s) { tokens += s.num_computed; });
+  // What was never measured is tried.
+  return 2 * static_cast<double>(blocks) * cost_.seconds_per_swapped_block <=
+             static_cast<double>(tokens) * cost_.seconds_per_prefill_token ||
+         cost_.seconds_per_prefill_token == 0;
+}
+
 void Scheduler::Preempt(size_t index) {
   SequenceGroup* group = running_[index];
   CHECK_NE(group->planned_step, build_) << "request " << group->request.request_id << " is in the plan";
-  for (Sequence& s : group->sequences) Release(&s, &plan_->finished);
+  if (ShouldSwap(group)) {
+    kv_.SwapOut(group, plan_);
+    ++num_swaps_;
+  }
+  for (Sequence& s : group->sequences) Leave(&s, &plan_->finished);
   num_seqs_ -= group->num_unfinished();
   running_.erase(running_.begin() + static_cast<int64_t>(index));
   waiting_.Add(group);

@@ -28,7 +28,14 @@ struct SchedulerOptions {
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 2048;
   Policy policy = Policy::kFcfs;
+  PreemptionMode preemption_mode = PreemptionMode::kAuto;
   kv::KvOptions kv;
+};
+
+// What preemption costs, learned from the ranks' own times. Zero = not measured yet.
+struct PreemptionCost {
+  double seconds_per_swapped_block = 0;
+  double seconds_per_prefill_token = 0;
 };
 
 class Scheduler {
@@ -43,11 +50,14 @@ class Scheduler {
   void Add(request::SequenceGroup* group);
 
   // Fills the empty plan and lists, in batch order, the sequences that will draw a token. Returns false if there is
-  // nothing to compute; then only `plan->finished` may be set (the ranks shall let go of what has ended).
+  // nothing to compute or to move; then the plan holds at most what has ended (the ranks shall let go of it).
   bool BuildPlan(absl::Time now, StepPlan* plan, std::vector<request::Sequence*>* samples);
 
   // Undoes a plan that computes nothing and is not sent: what has ended goes with a later one.
-  void TakeBackFinished(StepPlan* plan) { finished_.swap(plan->finished); }
+  void TakeBackFinished(StepPlan* plan) {
+    finished_.swap(plan->finished);
+    kv_.TakeBackHostFrees(plan);
+  }
 
   // A token was committed: blocks that are full now may be shared.
   void Publish(request::Sequence* sequence) { kv_.Publish(sequence); }
@@ -66,6 +76,8 @@ class Scheduler {
   const WaitingQueue& waiting() const { return waiting_; }
   const TenantCounters& tenants() const { return tenants_; }
   int64_t num_preemptions() const { return num_preemptions_; }
+  int64_t num_swaps() const { return num_swaps_; }
+  void set_preemption_cost(const PreemptionCost& cost) { cost_ = cost; }
   // Tokens of admitted sequences that were looked up in, and found in, the prefix cache.
   int64_t cache_queried_tokens() const { return cache_queried_tokens_; }
   int64_t cache_hit_tokens() const { return cache_hit_tokens_; }
@@ -84,7 +96,12 @@ class Scheduler {
   NewSequence* Enter(request::Sequence* sequence);
   bool PreemptAfter(size_t index);
   void Preempt(size_t index);
+  bool ShouldSwap(request::SequenceGroup* group) const;
+  // Gives a sequence that is not on the ranks what it had: swapped-out or cached blocks. False: no room for them now.
+  bool Restore(request::Sequence* sequence, size_t index);
   void Release(request::Sequence* sequence, std::vector<uint32_t>* finished);
+  // Leaves the ranks; a swapped-out sequence keeps its host blocks.
+  void Leave(request::Sequence* sequence, std::vector<uint32_t>* finished);
   uint32_t TakeSeq();
 
   const SchedulerOptions options_;
@@ -97,6 +114,8 @@ class Scheduler {
   std::vector<uint32_t> finished_;   // the ranks still hold these
   int64_t num_seqs_ = 0;             // unfinished choices of running groups
   int64_t num_preemptions_ = 0;
+  int64_t num_swaps_ = 0;
+  PreemptionCost cost_;
   int64_t cache_queried_tokens_ = 0;
   int64_t cache_hit_tokens_ = 0;
 

@@ -60,12 +60,13 @@ struct BlockReplace {
   int32_t block = 0;
 };
 
-// Order of application on a rank: finished, new, forks, block_appends, block_replaces, swap_outs, block_copies,
+// Order of application on a rank: host_frees, finished, new, forks, block_appends, block_replaces, swap_outs, block_copies,
 // swap_ins, then compute. Items in batch order: `decode`, then `prefill`.
 struct StepPlan {
   uint64_t epoch = 0;
   uint64_t step = 0;
   uint32_t deadline_ms = 0;
+  std::vector<int32_t> host_frees;  // host blocks that nobody needs any more
   std::vector<uint32_t> finished;
   std::vector<NewSequence> new_sequences;
   std::vector<ForkItem> forks;
@@ -87,6 +88,7 @@ struct StepPlan {
 
   // Empties the lists and keeps their memory.
   void Clear() {
+    host_frees.clear();
     finished.clear();
     new_sequences.clear();
     forks.clear();
@@ -120,6 +122,7 @@ struct RankUsage {
   uint32_t exec_us = 0;
   uint32_t collective_us = 0;
   uint32_t wait_us = 0;
+  uint32_t swap_us = 0;
 };
 
 // What all ranks together answered to one step.

@@ -61,18 +61,31 @@ TEST_P(SameBytesTest, TogetherUnderPreemptionEqualsAlone) {
   for (const Output& out : alone) ASSERT_TRUE(out.ok()) << out.status.error_message();
   struct Shape {
     int blocks, tokens, seqs;
+    std::string preemption;
   };
-  for (const Shape shape : {Shape{60, 64, 32}, Shape{90, 512, 64}}) {
+  for (const Shape& shape : {Shape{60, 64, 32, "recompute"}, Shape{90, 512, 64, "recompute"}, Shape{60, 64, 32, "swap"},
+                             Shape{90, 512, 64, "auto"}}) {
     Cluster cluster({workers, absl::StrCat("--num_device_blocks_override=", shape.blocks),
                      absl::StrCat("--max_num_batched_tokens=", shape.tokens),
-                     absl::StrCat("--max_num_seqs=", shape.seqs)});
+                     absl::StrCat("--max_num_seqs=", shape.seqs), absl::StrCat("--preemption_mode=", shape.preemption),
+                     absl::StrCat("--swap_space_bytes=", 64 << 20)});
     const std::vector<Output> together = RunTogether(&cluster, requests);
     for (size_t i = 0; i < requests.size(); ++i) {
       EXPECT_EQ(Fingerprint(together[i]), Fingerprint(alone[i]))
           << "request " << i << ": " << together[i].status.error_message();
     }
-    EXPECT_GT(cluster.Loads().num_preemptions(), 0u) << "the cache was not small enough to prove anything";
     EXPECT_TRUE(cluster.AwaitIdle(absl::Seconds(10)));
+    const quire::v1::GetLoadsResponse loads = cluster.Loads();
+    EXPECT_GT(loads.num_preemptions(), 0u) << "the cache was not small enough to prove anything";
+    if (shape.preemption == "recompute") {
+      EXPECT_EQ(loads.num_swaps(), 0u);
+    } else if (shape.preemption == "swap") {
+      EXPECT_EQ(loads.num_swaps(), loads.num_preemptions());
+    }
+    for (const auto& rank : loads.ranks()) {
+      EXPECT_GT(rank.host_blocks_total(), 0u);
+      EXPECT_EQ(rank.host_blocks_used(), 0u) << "swapped-out blocks leak";
+    }
   }
 }
 

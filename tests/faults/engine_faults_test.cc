@@ -28,7 +28,8 @@ using cluster::ScriptedWorker;
 using engine::SimReplica;
 
 constexpr int kNumRanks = 2;
-constexpr int64_t kNumBlocks = 14;  // too few for all requests at once: preemption is in play
+constexpr int64_t kNumBlocks = 14;      // too few for all requests at once: preemption is in play
+constexpr int64_t kNumHostBlocks = 50;  // as ScriptedWorker offers
 constexpr int64_t kBlockSize = 16;
 constexpr int32_t kVocab = 97;
 constexpr absl::Duration kLong = absl::Seconds(60);
@@ -51,7 +52,7 @@ class SimRank {
   ScriptedWorker::Then OnStep(const worker::v1::Step& step, ScriptedWorker::Stream* stream) {
     CHECK_EQ(proto::PlanDigest(step), step.plan_digest());
     absl::MutexLock lock(&mu_);
-    auto [replica, is_new] = epochs_.try_emplace(step.epoch(), kNumBlocks, kBlockSize, kVocab);
+    auto [replica, is_new] = epochs_.try_emplace(step.epoch(), kNumBlocks, kBlockSize, kVocab, kNumHostBlocks);
     const size_t ordinal = static_cast<size_t>(std::distance(epochs_.begin(), replica));
     Fault fault = ordinal < faults_.size() ? faults_[ordinal] : Fault();
     if (fault.rank != rank_ || fault.step != step.step()) fault.kind = Kind::kNone;

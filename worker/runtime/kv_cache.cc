@@ -19,18 +19,25 @@ KvCache::KvCache(kernels::Backend* backend, std::unique_ptr<kernels::Buffer> buf
     : backend_(backend),
       buffer_(std::move(buffer)),
       view_{buffer_->data(), layout},
-      host_(num_host_blocks * layout.block_bytes()) {}
+      host_(new char[num_host_blocks * layout.block_bytes()]),
+      host_used_(num_host_blocks) {}
 
 char* KvCache::DeviceBlock(uint32_t block) const {
   return static_cast<char*>(view_.base) + block * view_.layout.block_bytes();
 }
 
-char* KvCache::HostBlock(uint32_t block) { return host_.data() + block * view_.layout.block_bytes(); }
+char* KvCache::HostBlock(uint32_t block) { return host_.get() + block * view_.layout.block_bytes(); }
 
 absl::Status KvCache::Move(const v1::Step& step) {
   const int64_t bytes = view_.layout.block_bytes();
+  for (const uint32_t block : step.host_frees()) {
+    used_host_blocks_ -= host_used_[block];
+    host_used_[block] = false;
+  }
   const auto& outs = step.swap_outs();
   for (int i = 0; i < outs.size(); i += 2) {
+    used_host_blocks_ += !host_used_[outs[i + 1]];
+    host_used_[outs[i + 1]] = true;
     absl::Status s = backend_->CopyToHost(HostBlock(outs[i + 1]), DeviceBlock(outs[i]), bytes);
     if (!s.ok()) return s;
   }

@@ -25,9 +25,12 @@ class KvCache final {
 
   const kernels::KvCacheView& view() const { return view_; }
 
-  // Moves the blocks that the step names: swap_outs, block_copies, swap_ins, in this order. Requires: ids checked by
+  // Notes host_frees, then moves the blocks that the step names: swap_outs, block_copies, swap_ins, in this order. Requires: ids checked by
   // the sequence table.
   absl::Status Move(const v1::Step& step);
+
+  // Host blocks that hold something: filled by a swap-out and not yet freed by the plan.
+  int64_t used_host_blocks() const { return used_host_blocks_; }
 
  private:
   KvCache(kernels::Backend* backend, std::unique_ptr<kernels::Buffer> buffer, const kernels::KvCacheLayout& layout,
@@ -38,7 +41,9 @@ class KvCache final {
   kernels::Backend* const backend_;
   const std::unique_ptr<kernels::Buffer> buffer_;
   const kernels::KvCacheView view_;
-  std::vector<char> host_;
+  const std::unique_ptr<char[]> host_;  // taken page by page as it fills
+  std::vector<bool> host_used_;
+  int64_t used_host_blocks_ = 0;
   std::vector<std::pair<int32_t, int32_t>> copies_;  // kept for its room
 };
 

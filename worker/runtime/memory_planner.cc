@@ -84,6 +84,14 @@ absl::StatusOr<MemoryPlan> PlanMemory(const MemoryRequest& r) {
         MiB(r.free_bytes), " MiB are free for ", r.ranks_sharing, " ranks at utilization ", utilization,
         ": lower max_model_len, or give more by memory_utilization or kv_cache_memory_bytes"));
   }
+  // On CPUs the swap space is taken from the same memory.
+  const int64_t room = r.free_bytes / std::max<int64_t>(r.ranks_sharing, 1) - plan.device_blocks * r.block_bytes;
+  if (r.swap_space_bytes > room) {
+    return absl::ResourceExhaustedError(absl::StrCat("swap_space_bytes ", r.swap_space_bytes, " on each of ",
+                                                     r.ranks_sharing, " ranks, but ", room,
+                                                     " bytes of this host are free beside a rank's cache"));
+  }
+  plan.host_blocks = r.swap_space_bytes / r.block_bytes;
   return plan;
 }
 

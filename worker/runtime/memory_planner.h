@@ -14,6 +14,7 @@ struct MemoryRequest {
   int64_t ranks_sharing = 1;          // ranks that draw on the same free memory, this one included
   double utilization = 0;             // share of free memory that the ranks may take, (0, 1]; 0 = 0.9
   int64_t kv_cache_memory_bytes = 0;  // of this rank; 0 = by utilization
+  int64_t swap_space_bytes = 0;       // of this rank's host memory
   int64_t block_bytes = 0;
   int64_t block_size = 16;  // tokens
   int64_t max_num_seqs = 0;
@@ -24,7 +25,7 @@ struct MemoryRequest {
 
 struct MemoryPlan {
   int64_t device_blocks = 0;
-  int64_t host_blocks = 0;  // no swap space yet: a preempted sequence is computed again
+  int64_t host_blocks = 0;  // room for preempted sequences
 };
 
 // Blocks of this rank: at most what max_num_seqs sequences of max_model_len tokens can use.

@@ -43,6 +43,19 @@ TEST(MemoryPlannerTest, ExplicitBytesWin) {
   EXPECT_TRUE(absl::IsResourceExhausted(PlanMemory(r).status()));
 }
 
+TEST(MemoryPlannerTest, SwapSpaceComesOnTopAndHasToFit) {
+  MemoryRequest r = Request();
+  EXPECT_EQ(PlanMemory(r)->host_blocks, 0);
+  r.kv_cache_memory_bytes = 700 << 20;
+  r.swap_space_bytes = (10 << 20) + 5;
+  EXPECT_EQ(PlanMemory(r)->host_blocks, 10);
+  EXPECT_EQ(PlanMemory(r)->device_blocks, 700);
+  r.swap_space_bytes = 16 * kGiB;
+  const absl::Status status = PlanMemory(r).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_NE(status.message().find("swap_space_bytes"), absl::string_view::npos) << status;
+}
+
 TEST(MemoryPlannerTest, TooLittleSaysWhatToChange) {
   MemoryRequest r = Request();
   r.kv_cache_memory_bytes = 100 << 20;

@@ -3,6 +3,7 @@
 
 #include <glog/logging.h>
 
+#include "absl/time/clock.h"
 #include "proto/worker.pb.h"
 #include "worker/sampling/draw.h"
 
@@ -19,7 +20,11 @@ ModelRunner::ModelRunner(const RunnerOptions& options, kernels::Backend* backend
 absl::Status ModelRunner::Run(const v1::Step& step, v1::Done* done) {
   if (absl::Status s = table_.Apply(step); !s.ok()) return s;
   if (absl::Status s = batch_.Build(step, &table_); !s.ok()) return s;
+  const int64_t start = absl::GetCurrentTimeNanos();
   if (absl::Status s = cache_->Move(step); !s.ok()) return s;
+  if (step.swap_outs_size() + step.swap_ins_size() > 0) {
+    done->set_swap_us(static_cast<uint32_t>((absl::GetCurrentTimeNanos() - start) / 1000));
+  }
   rows_.clear();
   if (!batch_.items().empty()) {
     if (absl::Status s = Compute(); !s.ok()) return s;
@@ -69,7 +74,7 @@ void ModelRunner::Report(v1::Done* done) const {
   done->set_device_blocks_total(options_.table.num_blocks);
   done->set_device_blocks_used(table_.used_blocks());
   done->set_host_blocks_total(options_.table.num_host_blocks);
-  done->set_host_blocks_used(0);
+  done->set_host_blocks_used(static_cast<uint32_t>(cache_->used_host_blocks()));
   if (options_.rank != 0) return;
   for (size_t i = 0; i < rows_.size(); ++i) {
     const kernels::SampleResult& result = results_[i];

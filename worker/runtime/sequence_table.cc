@@ -163,6 +163,11 @@ absl::Status SequenceTable::ReplaceBlock(uint32_t seq, uint32_t index, uint32_t 
 }
 
 absl::Status SequenceTable::CheckMoves(const v1::Step& step) const {
+  for (const uint32_t block : step.host_frees()) {
+    if (block >= static_cast<uint32_t>(limits_.num_host_blocks)) {
+      return Bad("host_frees: block ", block, " of ", limits_.num_host_blocks);
+    }
+  }
   const auto check = [](const char* field, const google::protobuf::RepeatedField<uint32_t>& pairs, int32_t first_limit,
                         int32_t second_limit) {
     if (absl::Status s = CheckGroups(field, pairs.size(), 2); !s.ok()) return s;

@@ -185,6 +185,7 @@ absl::Status Session::HandleLoad(const v1::Load& load) {
   v1::RankMessage message;
   v1::Loaded* loaded = message.mutable_loaded();
   loaded->set_device_blocks(static_cast<uint32_t>(planned_blocks_));
+  loaded->set_host_blocks(static_cast<uint32_t>(planned_host_blocks_));
   loaded->set_load_seconds(absl::ToDoubleSeconds(absl::Now() - start));
   v1::ModelInfo* info = loaded->mutable_model();
   info->set_vocab_size(facts.vocab_size);
@@ -282,6 +283,7 @@ absl::Status Session::PlanCache(const v1::Load& load, int64_t ranks_sharing) {
   request.ranks_sharing = ranks_sharing;
   request.utilization = load.memory_utilization();
   request.kv_cache_memory_bytes = static_cast<int64_t>(load.kv_cache_memory_bytes());
+  request.swap_space_bytes = static_cast<int64_t>(load.swap_space_bytes());
   request.block_bytes = shard_.model->CacheLayout(load.block_size()).block_bytes();
   request.block_size = load.block_size();
   request.max_num_seqs = load.max_num_seqs();
@@ -291,14 +293,16 @@ absl::Status Session::PlanCache(const v1::Load& load, int64_t ranks_sharing) {
   const absl::StatusOr<MemoryPlan> plan = PlanMemory(request);
   if (!plan.ok()) return plan.status();
   planned_blocks_ = plan->device_blocks;
+  planned_host_blocks_ = plan->host_blocks;
   return absl::OkStatus();
 }
 
 absl::Status Session::HandleStart(const v1::Start& start) {
-  if (start.device_blocks() < 1 || start.device_blocks() > planned_blocks_ || start.host_blocks() > 0) {
+  if (start.device_blocks() < 1 || start.device_blocks() > planned_blocks_ ||
+      start.host_blocks() > planned_host_blocks_) {
     return absl::InvalidArgumentError(absl::StrCat("start with ", start.device_blocks(), " device and ",
                                                    start.host_blocks(), " host blocks, this rank offered ",
-                                                   planned_blocks_, " and 0"));
+                                                   planned_blocks_, " and ", planned_host_blocks_));
   }
   kernels::KvCacheLayout layout = shard_.model->CacheLayout(load_.block_size());
   layout.num_blocks = start.device_blocks();

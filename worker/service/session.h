@@ -106,6 +106,7 @@ class Session final {
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<ModelRunner> runner_;
   int64_t planned_blocks_ = 0;
+  int64_t planned_host_blocks_ = 0;
   int32_t max_model_len_ = 0;
   uint64_t last_step_ = 0;
   v1::RankMessage last_done_;
