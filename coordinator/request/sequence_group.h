@@ -28,14 +28,14 @@ struct Sequence {
   uint32_t index = 0;         // of the choice
   int32_t seq = kNotOnRanks;  // index in the ranks' sequence tables
   bool finished = false;
-  int32_t in_flight = 0;        // samples
-  int64_t num_computed = 0;     // tokens
-  int64_t num_charged = 0;         // tokens that the tenant was charged for
-  std::vector<int32_t> output;  // committed ids
-  std::vector<int32_t> blocks;  // block table
+  int32_t in_flight = 0;             // samples
+  int64_t num_computed = 0;          // tokens
+  int64_t num_charged = 0;           // tokens that the tenant was charged for
+  std::vector<int32_t> output;       // committed ids
+  std::vector<int32_t> blocks;       // block table
   std::vector<int32_t> host_blocks;  // instead of `blocks`, while the sequence is swapped out
-  std::vector<BlockKey> keys;   // chain keys of the first full blocks of committed tokens; never change
-  int64_t num_published = 0;    // blocks of `blocks` that the prefix index was told of
+  std::vector<BlockKey> keys;        // chain keys of the first full blocks of committed tokens; never change
+  int64_t num_published = 0;         // blocks of `blocks` that the prefix index was told of
   std::unique_ptr<StopChecker> stop;
 
   int64_t num_known() const;  // prompt, committed, and sampled but not yet seen here

@@ -46,7 +46,11 @@ std::vector<BadCase> BadRequests() {
          for (int i = 0; i < 100000; ++i) r->mutable_tokenized()->add_input_ids(5);
        }},
       {"request_id with a space", bad, "request_id", {}, [](GenerateRequest* r) { r->set_request_id("a b"); }},
-      {"priority under fcfs", bad, "priority", {"scheduling_policy", "3"}, [](GenerateRequest* r) { r->set_priority(3); }},
+      {"priority under fcfs",
+       bad,
+       "priority",
+       {"scheduling_policy", "3"},
+       [](GenerateRequest* r) { r->set_priority(3); }},
       {"unknown model",
        grpc::StatusCode::NOT_FOUND,
        "model",
