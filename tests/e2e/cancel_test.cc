@@ -60,7 +60,7 @@ TEST(Cancel, AThousandCancelsAtRandomMoments) {
   }
   for (std::thread& t : clients) t.join();
   EXPECT_EQ(cancelled + finished, kThreads * kEach);
-  EXPECT_GT(cancelled, kThreads * kEach * 9 / 10);
+  EXPECT_GT(cancelled, kThreads * kEach / 2) << "most must be cut off, else this proves little";
   EXPECT_TRUE(cluster.AwaitIdle(absl::Seconds(10))) << cluster.Loads().ShortDebugString();
   EXPECT_EQ(Fingerprint(cluster.Generate(TextRequest("Once upon a time", 30))), before);
 }

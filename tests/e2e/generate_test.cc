@@ -212,9 +212,9 @@ TEST_F(GenerateTest, BlocksShowWhileRunningAndAreGoneAfterwards) {
 }
 
 TEST_F(GenerateTest, AnExpiredDeadlineEndsTheRequest) {
-  quire::v1::GenerateRequest request = TextRequest("Once upon a time", 400);
+  quire::v1::GenerateRequest request = TextRequest("Once upon a time", 1000);
   request.mutable_sampling_params()->set_ignore_eos(true);
-  const Output out = cluster_->Generate(request, absl::Milliseconds(60));
+  const Output out = cluster_->Generate(request, absl::Milliseconds(40));
   EXPECT_EQ(out.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   EXPECT_TRUE(cluster_->AwaitIdle(absl::Seconds(5)));
 }
