@@ -6,8 +6,8 @@
 //   lengths of chats
 //
 // Prompts are random token ids, seeded; answers run to their full length (ignore_eos). The ceilings (memory read
-// bandwidth, f32 multiply-add rate) are measured first, while the server is idle, with the code of //tools/bench:ops:
-// they mean something only if the server runs on this machine; otherwise give --ceilings=false. Exit codes: 0 all
+// bandwidth, f32 multiply-add rate) are measured before and after the run, while the server is idle, with the code of
+// //tools/bench:ops, and their mean counts: on a shared machine they move. They mean something only if the server runs on this machine; otherwise give --ceilings=false. Exit codes: 0 all
 // requests completed, 1 some failed or no server, 2 bad usage.
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
@@ -49,7 +49,8 @@ ABSL_FLAG(int64_t, warmup, 2, "requests before the measurement");
 ABSL_FLAG(int64_t, overhead_probes, 64, "one-token requests for the first-token overhead, before the run; 0 = none");
 ABSL_FLAG(absl::Duration, time_limit, absl::Minutes(10),
           "of the run; what still runs then is cancelled and has failed");
-ABSL_FLAG(bool, ceilings, true, "measure the machine's memory bandwidth and multiply-add rate first");
+ABSL_FLAG(bool, ceilings, true,
+          "measure the machine's memory bandwidth and multiply-add rate before and after the run");
 ABSL_FLAG(int32_t, threads, 0, "threads of that measurement; 0 = all");
 ABSL_FLAG(std::string, json, "", "file for the results");
 
@@ -118,6 +119,11 @@ ModelCost CostOf(const ServerFacts& facts) {
   const double head = HiddenSize(facts.model.model_path()) * facts.model.vocab_size();
   if (head < cost.elements) cost.head_elements = head;
   return cost;
+}
+
+Ceilings Mean(const Ceilings& a, const Ceilings& b) {
+  return {(a.read_bytes_per_second + b.read_bytes_per_second) / 2,
+          (a.fma_flops_per_second + b.fma_flops_per_second) / 2};
 }
 
 Ceilings MeasureCeilings() {
@@ -225,7 +231,7 @@ int Main() {
   std::cerr << facts.model.served_model_name() << " (" << facts.model.model_type() << ", " << facts.server.dtype()
             << ") on " << facts.server.tensor_parallel_size()
             << " ranks: " << absl::StrJoin(facts.server.backends(), ", ") << "\n";
-  const Ceilings ceilings = MeasureCeilings();
+  const Ceilings before = MeasureCeilings();
   if (const int64_t warmup = absl::GetFlag(FLAGS_warmup); warmup > 0) {
     RunOptions warm = run;
     warm.num_requests = warmup;
@@ -236,6 +242,7 @@ int Main() {
   const Overhead overhead = MeasureOverhead(stub.get(), run);
   const RunResult result = Run(stub.get(), run);
   const ServerTimes times = GetTimes(stub.get());
+  const Ceilings ceilings = Mean(before, MeasureCeilings());
   const ModelCost cost = CostOf(facts);
   const Report report = MakeReport(result, cost, ceilings, times);
   std::cout << FormatReport(report, ceilings, times, overhead) << std::flush;
