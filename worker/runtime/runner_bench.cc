@@ -92,5 +92,3 @@ BENCHMARK(BM_DecodeStep)->Args({256, 4096})->Iterations(200)->Unit(benchmark::kM
 
 }  // namespace
 }  // namespace quire::worker
-
-BENCHMARK_MAIN();
