@@ -44,6 +44,7 @@ void PrintCoverage(const quire::engine::SimCoverage& c, uint64_t seeds, double s
               {"cache hits, tokens", c.cache_hits},
               {"chunked prefills", c.chunked_prefills},
               {"replicas lost", c.replicas_lost},
+              {"turns run alone", c.ran_alone},
               {"stale results", c.stale_results},
               {"stop strings", c.stop_strings}};
   for (const auto& row : rows) std::printf("  %-20s %12lld\n", row.name, static_cast<long long>(row.value));

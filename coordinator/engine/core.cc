@@ -292,16 +292,18 @@ void Core::FormWhenDue() {
   actions_->form_epoch = ++epoch_;
 }
 
-// Running requests wait for the next epoch and go on from their committed tokens; one that saw too many losses is
-// likely their cause.
+// Running requests wait for the next epoch and go on from their committed tokens; one that saw too many losses, the
+// last one alone, is their cause.
 void Core::LeaveCrashed(const absl::Status& reason) {
   std::vector<Group*> poisonous;
   for (Group* group : scheduler_->running()) {
-    if (++group->num_crashes >= options_.max_crashes_per_request) poisonous.push_back(group);
+    group->crashes.Note(group->longest_output());
+    if (group->crashes.in_a_row() >= options_.max_crashes_per_request) poisonous.push_back(group);
   }
   for (Group* group : poisonous) {
-    End(group, absl::InternalError(absl::StrCat("the replica was lost ", group->num_crashes,
-                                                " times while this request ran: ", reason.message())));
+    End(group, absl::InternalError(
+                   absl::StrCat("the replica was lost ", group->crashes.in_a_row(),
+                                " times in a row while this request ran, the last time alone: ", reason.message())));
   }
   ReplicaInfo same = replica_;  // sizes are known when the next epoch has formed
   scheduler_->Reset(same);
@@ -371,6 +373,7 @@ CoreStats Core::stats() const {
   if (scheduler_ == nullptr) return stats;
   stats.num_running_reqs = static_cast<int64_t>(scheduler_->running().size());
   stats.num_waiting_reqs = static_cast<int64_t>(scheduler_->waiting().size());
+  stats.runs_alone = stats.num_running_reqs > 0 && scheduler_->running().front()->runs_alone();
   stats.num_preemptions = scheduler_->num_preemptions();
   stats.num_swaps = scheduler_->num_swaps();
   stats.host_blocks_used = scheduler_->kv().host_pool().num_used();

@@ -85,13 +85,14 @@ struct CoreOptions {
   int64_t max_queue_len = 1024;  // waiting requests
   absl::Duration min_step_deadline = absl::Seconds(30);
   int max_form_attempts = 20;       // consecutive failures, of a replica that has worked
-  int max_crashes_per_request = 3;  // replica losses while it ran
+  int max_crashes_per_request = 3;  // in a row (crash_record.h)
   uint64_t first_epoch = 1;         // above every epoch of an earlier coordinator of the same ranks
 };
 
 struct CoreStats {
   int64_t num_running_reqs = 0;
   int64_t num_waiting_reqs = 0;
+  bool runs_alone = false;  // the one running request is under suspicion of ending its ranks
   int64_t num_preemptions = 0;
   int64_t num_swaps = 0;  // of them
   int64_t host_blocks_used = 0;

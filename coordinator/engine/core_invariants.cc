@@ -63,6 +63,9 @@ void Core::CheckInvariants() const {
   for (const auto& [block, count] : host_owners) {
     CHECK_EQ(kv.host_pool().refs(block), count) << "references of host block " << block;
   }
+  for (const SequenceGroup* group : scheduler_->running()) {
+    if (group->runs_alone()) CHECK_EQ(scheduler_->running().size(), 1u) << group->request.request_id << " has company";
+  }
   CHECK_LE(static_cast<int64_t>(seqs.size()), options_.scheduler.max_num_seqs);
   CHECK_LE(static_cast<int64_t>(scheduler_->waiting().size()),
            options_.max_queue_len + options_.scheduler.max_num_seqs);

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <memory>
+#include <utility>
 
 namespace quire::engine {
 namespace {
@@ -28,6 +30,16 @@ class CoreTest : public ::testing::Test {
     actions_.clear();
     core_->Step(&events, now_, &actions_);
     core_->CheckInvariants();
+    if (!core_->formed()) unanswered_.clear();
+    for (const StepPlan* plan : actions_.sends) unanswered_.push_back(*plan);
+  }
+
+  // Answers the oldest step in flight.
+  void AnswerNext() {
+    ASSERT_FALSE(unanswered_.empty());
+    const StepPlan plan = std::move(unanswered_.front());
+    unanswered_.pop_front();
+    Step({Answer(plan)});
   }
 
   SubmitEvent Submit(uint64_t id, std::string label, uint32_t max_tokens = 8, int64_t prompt = 5) {
@@ -52,6 +64,7 @@ class CoreTest : public ::testing::Test {
 
   std::unique_ptr<Core> core_;
   Actions actions_;
+  std::deque<StepPlan> unanswered_;
   absl::Time now_ = absl::UnixEpoch();
 };
 
@@ -108,7 +121,45 @@ TEST_F(CoreTest, ARequestInThreeLossesFailsAndItsNeighbourLivesOn) {
       ASSERT_EQ(actions_.ends.size(), 1u);
       EXPECT_EQ(actions_.ends[0].id, 1u);
       EXPECT_TRUE(absl::IsInternal(actions_.ends[0].status));
+      EXPECT_NE(actions_.ends[0].status.message().find("3 times"), std::string::npos) << actions_.ends[0].status;
     }
+    Form();
+  }
+  EXPECT_EQ(core_->stats().num_running_reqs, 1);
+}
+
+TEST_F(CoreTest, AfterTwoLossesARequestRunsAloneUntilItHasGotSomewhere) {
+  Make();
+  Form();
+  Step({Submit(1, "a", 100), Submit(2, "b", 100)});
+  EXPECT_EQ(core_->stats().num_running_reqs, 2);
+  for (int loss = 1; loss <= 2; ++loss) {
+    Step({ReplicaDownEvent{core_->epoch(), absl::UnavailableError("rank 0 died")}});
+    Form();
+    EXPECT_EQ(core_->stats().num_running_reqs, loss == 1 ? 2 : 1);
+  }
+  Step({Submit(3, "c", 100)});
+  std::vector<size_t> steps(4, 0);  // until the requests together, counted from 1, ran
+  for (size_t step = 1; step <= 200; ++step) {
+    AnswerNext();
+    const size_t running = static_cast<size_t>(core_->stats().num_running_reqs);
+    if (steps[running] == 0) steps[running] = step;
+    if (running == 3) break;
+  }
+  EXPECT_GE(steps[3], 2 * request::CrashRecord::kProgress) << "one after the other, then all";
+  EXPECT_EQ(steps[0], 0u);
+}
+
+TEST_F(CoreTest, ALossAfterProgressIsNotHeldAgainstARequest) {
+  Make();
+  Form();
+  Step({Submit(1, "unlucky", 1000)});
+  for (int loss = 1; loss <= 6; ++loss) {
+    for (int64_t i = 0; i <= request::CrashRecord::kProgress + 1; ++i) {
+      AnswerNext();
+    }
+    Step({ReplicaDownEvent{core_->epoch(), absl::UnavailableError("rank 0 died")}});
+    EXPECT_TRUE(actions_.ends.empty());
     Form();
   }
   EXPECT_EQ(core_->stats().num_running_reqs, 1);

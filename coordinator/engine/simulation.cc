@@ -23,7 +23,7 @@ void SimCoverage::Add(const SimCoverage& o) {
   refused += o.refused, preemptions += o.preemptions, forks += o.forks, copies += o.copies;
   replicas_lost += o.replicas_lost, lost_while_running += o.lost_while_running, replica_failures += o.replica_failures;
   stale_results += o.stale_results, stop_strings += o.stop_strings, chunked_prefills += o.chunked_prefills;
-  two_in_flight += o.two_in_flight, cache_hits += o.cache_hits, swaps += o.swaps;
+  two_in_flight += o.two_in_flight, cache_hits += o.cache_hits, ran_alone += o.ran_alone, swaps += o.swaps;
 }
 
 namespace {
@@ -270,6 +270,7 @@ void Simulation::Turn(std::vector<Event>* events) {
   Actions actions;
   core_.Step(events, now_, &actions);
   core_.CheckInvariants();
+  coverage_.ran_alone += core_.stats().runs_alone;
   coverage_.two_in_flight += core_.num_in_flight() == 2;
   for (const EmitAction& emit : actions.emits) Receive(emit);
   for (const EndAction& end : actions.ends) End(end);

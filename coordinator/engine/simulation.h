@@ -22,6 +22,7 @@ struct SimCoverage {
   int64_t copies = 0;  // copy-on-write
   int64_t replicas_lost = 0;
   int64_t lost_while_running = 0;
+  int64_t ran_alone = 0;         // turns in which a request under suspicion ran
   int64_t replica_failures = 0;  // requests that saw too many losses
   int64_t stale_results = 0;
   int64_t stop_strings = 0;

@@ -47,6 +47,7 @@ TEST(Simulation, TenThousandSchedules) {
   EXPECT_GT(total.replicas_lost, 500);
   EXPECT_GT(total.lost_while_running, 500);
   EXPECT_GT(total.replica_failures, 0);
+  EXPECT_GT(total.ran_alone, 100);
   EXPECT_GT(total.stale_results, 500);
   EXPECT_GT(total.stop_strings, 500);
   EXPECT_GT(total.chunked_prefills, 1000);

@@ -8,12 +8,14 @@
 #ifndef QUIRE_COORDINATOR_REQUEST_SEQUENCE_GROUP_H_
 #define QUIRE_COORDINATOR_REQUEST_SEQUENCE_GROUP_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "coordinator/request/block_key.h"
+#include "coordinator/request/crash_record.h"
 #include "coordinator/request/request.h"
 #include "coordinator/request/stop_checker.h"
 
@@ -53,7 +55,7 @@ struct SequenceGroup {
   uint64_t planned_step = 0;        // last step that has an item of this group
   int32_t num_preemptions = 0;
   int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache at first admission
-  int32_t num_crashes = 0;    // replica losses while running
+  CrashRecord crashes;        // replica losses while running
   absl::Time arrival;
   absl::Time first_scheduled = absl::InfiniteFuture();
   absl::Time first_token = absl::InfiniteFuture();
@@ -74,6 +76,14 @@ struct SequenceGroup {
     for (const Sequence& s : sequences) n += !s.finished;
     return n;
   }
+  // Committed tokens of the choice that has the most.
+  int64_t longest_output() const {
+    size_t n = 0;
+    for (const Sequence& s : sequences) n = std::max(n, s.output.size());
+    return static_cast<int64_t>(n);
+  }
+  // Under suspicion of ending its ranks: nothing else may run beside it.
+  bool runs_alone() const { return crashes.RunsAlone(longest_output()); }
   int64_t num_in_flight() const {
     int64_t n = 0;
     for (const Sequence& s : sequences) n += s.in_flight;

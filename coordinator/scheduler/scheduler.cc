@@ -83,6 +83,7 @@ int64_t Scheduler::WorstCaseBlocks(const SequenceGroup& group) const {
 
 void Scheduler::Add(SequenceGroup* group) {
   tenants_.Arrive(group->request.tenant);
+  has_suspects_ |= group->runs_alone();
   waiting_.Add(group);
 }
 
@@ -129,6 +130,7 @@ void Scheduler::Reset(const ReplicaInfo& replica) {
   }
   // What was swapped out is lost with the ranks as well.
   waiting_.ForEach([this](SequenceGroup* group) {
+    has_suspects_ |= group->runs_alone();
     for (Sequence& s : group->sequences) kv_.Release(&s);
   });
   running_.clear();
@@ -150,6 +152,7 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   ++build_;
   plan->finished.swap(finished_);
   kv_.TakeHostFrees(plan);
+  MakeWayForSuspects();
   PlanDecodes();
   PlanPrefills();
   if (!preempted_) Admit(now);
@@ -223,7 +226,7 @@ NewSequence* Scheduler::Enter(Sequence* s) {
   NewSequence* fresh = &plan_->new_sequences.back();
   fresh->block_ids = s->blocks;
   fresh->num_computed = static_cast<uint32_t>(s->num_computed);
-  if (s->group->num_preemptions > 0 || s->group->num_crashes > 0) return fresh;
+  if (s->group->num_preemptions > 0 || s->group->crashes.any()) return fresh;
   cache_queried_tokens_ += s->num_known();
   cache_hit_tokens_ += s->num_computed;
   s->group->cached_tokens = s->num_computed;
@@ -275,6 +278,25 @@ void Scheduler::PlanFork(Sequence* leader) {
   }
 }
 
+// The waiting group under suspicion that comes first; null if there is none.
+SequenceGroup* Scheduler::NextSuspect() const {
+  SequenceGroup* next = nullptr;
+  waiting_.ForEach([&](SequenceGroup* group) {
+    if (group->runs_alone() && (next == nullptr || waiting_.Before(*group, *next))) next = group;
+  });
+  return next;
+}
+
+// While somebody under suspicion waits, whoever is above suspicion steps back, so that all soon run together again.
+void Scheduler::MakeWayForSuspects() {
+  if (!has_suspects_ || (!running_.empty() && running_.front()->runs_alone())) return;
+  suspect_ = NextSuspect();
+  has_suspects_ = suspect_ != nullptr;
+  if (!has_suspects_) return;
+  while (!running_.empty()) Preempt(running_.size() - 1);
+  preempted_ = false;  // the suspect may enter at once
+}
+
 bool Scheduler::CanAdmit(SequenceGroup& group) {
   if (num_seqs_ + group.num_unfinished() > options_.max_num_seqs) return false;
   // What was sampled before a preemption must be known before the group can be computed again.
@@ -295,7 +317,8 @@ bool Scheduler::CanAdmit(SequenceGroup& group) {
 
 void Scheduler::Admit(absl::Time now) {
   while (!waiting_.empty() && budget_ > 0) {
-    SequenceGroup* group = waiting_.Next(tenants_);
+    if (has_suspects_ && !running_.empty()) return;
+    SequenceGroup* group = has_suspects_ ? suspect_ : waiting_.Next(tenants_);
     if (!CanAdmit(*group)) return;
     waiting_.Remove(group);
     num_seqs_ += group->num_unfinished();

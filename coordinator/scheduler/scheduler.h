@@ -9,6 +9,7 @@
 //   D3  A group that has an item in the plan being built is not preempted by that plan.
 //   D4  The oldest running group always gets what it needs (Fits was checked at the door), so that the system makes
 //       progress.
+//   D5  A group under suspicion (SequenceGroup::runs_alone) runs with no other beside it.
 #ifndef QUIRE_COORDINATOR_SCHEDULER_SCHEDULER_H_
 #define QUIRE_COORDINATOR_SCHEDULER_SCHEDULER_H_
 
@@ -91,6 +92,8 @@ class Scheduler {
   void PlanFork(request::Sequence* leader);
   void Admit(absl::Time now);
   void Charge(request::Sequence* sequence, double tokens);
+  request::SequenceGroup* NextSuspect() const;
+  void MakeWayForSuspects();
   bool CanAdmit(request::SequenceGroup& group);
   // Gives a sequence its place on the ranks, with what the prefix cache has of it.
   NewSequence* Enter(request::Sequence* sequence);
@@ -112,6 +115,7 @@ class Scheduler {
   TenantCounters tenants_;
   std::vector<uint32_t> free_seqs_;  // a stack of indices in the ranks' tables
   std::vector<uint32_t> finished_;   // the ranks still hold these
+  bool has_suspects_ = false;        // a waiting group may have to run alone
   int64_t num_seqs_ = 0;             // unfinished choices of running groups
   int64_t num_preemptions_ = 0;
   int64_t num_swaps_ = 0;
@@ -120,6 +124,7 @@ class Scheduler {
   int64_t cache_hit_tokens_ = 0;
 
   // Of the plan being built.
+  request::SequenceGroup* suspect_ = nullptr;  // to be admitted next, if has_suspects_ and nobody runs
   StepPlan* plan_ = nullptr;
   std::vector<request::Sequence*>* samples_ = nullptr;
   std::vector<request::Sequence*> prefill_samples_;  // come after all decodes in batch order
