@@ -75,6 +75,7 @@ void AddSequence(const worker::v1::NewSequence& s, Mixer* m) {
   m->Add(uint64_t{s.has_logit_bias()});
   m->AddList(s.logit_bias().ids());
   m->AddList(s.logit_bias().values());
+  m->Add(uint64_t{s.given_tokens()});
 }
 
 }  // namespace
@@ -96,6 +97,8 @@ uint64_t PlanDigest(const worker::v1::Step& step) {
   m.AddList(step.swap_outs());
   m.AddList(step.swap_ins());
   m.AddList(step.block_replaces());
+  m.AddList(step.branches());
+  m.AddList(step.given());
   return m.Finish();
 }
 

@@ -39,6 +39,8 @@ void PrintCoverage(const quire::engine::SimCoverage& c, uint64_t seeds, double s
               {"refused", c.refused},
               {"preemptions", c.preemptions},
               {"of them swaps", c.swaps},
+              {"beam searches", c.beam_searches},
+              {"branches of beams", c.branches},
               {"forks", c.forks},
               {"copies on write", c.copies},
               {"cache hits, tokens", c.cache_hits},

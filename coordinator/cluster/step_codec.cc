@@ -43,6 +43,7 @@ void EncodeSampling(const RankSampling& from, worker::v1::NewSequence* to) {
   to->set_min_tokens(from.min_tokens);
   Assign(from.banned_until_min, to->mutable_banned_until_min());
   to->set_num_logprobs(from.num_logprobs);
+  to->set_given_tokens(from.given_tokens);
   if (from.logit_bias.empty()) return;
   for (const auto& [id, value] : from.logit_bias) {
     to->mutable_logit_bias()->add_ids(static_cast<uint32_t>(id));
@@ -60,6 +61,14 @@ void EncodeSequence(const NewSequence& from, worker::v1::NewSequence* to) {
 }
 
 void EncodeTables(const StepPlan& plan, worker::v1::Step* to) {
+  for (const BranchItem& branch : plan.branches) {
+    to->add_branches(branch.parent);
+    to->add_branches(branch.child);
+  }
+  for (const GivenToken& given : plan.given) {
+    to->add_given(given.seq);
+    to->add_given(static_cast<uint32_t>(given.token));
+  }
   for (const ForkItem& fork : plan.forks) {
     to->add_forks(fork.parent);
     to->add_forks(fork.child);

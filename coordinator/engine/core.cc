@@ -72,9 +72,11 @@ absl::Status Core::Admissible(const request::Request& request) const {
     return absl::ResourceExhaustedError(
         absl::StrCat(waiting, " requests wait, the limit is ", options_.max_queue_len, "; try again later"));
   }
-  if (request.params.n > options_.scheduler.max_num_seqs) {
-    return absl::InvalidArgumentError(absl::StrCat("sampling_params.n must be at most max_num_seqs (",
-                                                   options_.scheduler.max_num_seqs, "), got ", request.params.n, "."));
+  const uint32_t places = std::max(request.params.n, request.params.beam_width);
+  if (places > options_.scheduler.max_num_seqs) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sampling_params.", request.params.beam_width > 0 ? "beam_width" : "n",
+                     " must be at most max_num_seqs (", options_.scheduler.max_num_seqs, "), got ", places, "."));
   }
   return absl::OkStatus();
 }
@@ -92,18 +94,20 @@ void Core::Handle(SubmitEvent& event) {
   group->request = std::move(event.request);
   group->arrival = now_;
   const request::SamplingParams& params = group->request.params;
-  group->sequences.resize(params.n);
-  for (uint32_t i = 0; i < params.n; ++i) {
+  const uint32_t places = std::max(params.n, params.beam_width);
+  group->sequences.resize(places);
+  for (uint32_t i = 0; i < places; ++i) {
     Sequence& s = group->sequences[i];
     s.group = group;
     s.index = i;
     s.stop = std::make_unique<request::StopChecker>(
         params, replica_.eos_token_ids, group->request.make_decoder ? group->request.make_decoder() : nullptr);
   }
+  if (params.beam_width > 0) StartBeams(group);
   const int64_t worst = scheduler_->WorstCaseBlocks(*group);
   const int64_t total = scheduler_->kv().pool().num_total();
   if (worst > total) {
-    status = absl::InvalidArgumentError(absl::StrCat("prompt and max_tokens of ", params.n, " choice(s) need ", worst,
+    status = absl::InvalidArgumentError(absl::StrCat("prompt and max_tokens of ", places, " choice(s) need ", worst,
                                                      " KV blocks, the cache has ", total,
                                                      "; lower sampling_params.max_tokens or n."));
     actions_->ends.push_back({event.id, std::move(status), {}});
@@ -163,7 +167,7 @@ void Core::ExpireDeadlines() {
 
 bool Core::ResultFits(const StepResult& result, const InFlight& flight) const {
   size_t wanted = 0;
-  for (const Sequence* s : flight.samples) wanted += s->group->request.params.logprobs >= 0;
+  for (const Sequence* s : flight.samples) wanted += s->group->rank_logprobs() >= 0;
   return result.tokens.size() == flight.samples.size() && result.logprobs.size() == wanted;
 }
 
@@ -188,8 +192,12 @@ void Core::Handle(StepDoneEvent& event) {
   size_t next_logprobs = 0;
   for (size_t i = 0; i < flight.samples.size(); ++i) {
     Sequence* sequence = flight.samples[i];
-    const bool wants = sequence->group->request.params.logprobs >= 0;
-    Commit(sequence, result.tokens[i], wants ? &result.logprobs[next_logprobs++] : nullptr);
+    TokenLogprobs* logprobs = sequence->group->rank_logprobs() >= 0 ? &result.logprobs[next_logprobs++] : nullptr;
+    if (sequence->beam != nullptr) {
+      CommitRow(sequence, logprobs);
+    } else {
+      Commit(sequence, result.tokens[i], logprobs);
+    }
   }
   flight.samples.clear();
 }

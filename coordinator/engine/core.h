@@ -150,6 +150,11 @@ class Core {
   absl::Status Admissible(const request::Request& request) const;
   bool ResultFits(const StepResult& result, const InFlight& flight) const;
   void Commit(request::Sequence* sequence, int32_t token, TokenLogprobs* logprobs);
+  // Of beam search (core_beams.cc).
+  void StartBeams(Group* group);
+  void CommitRow(request::Sequence* beam, TokenLogprobs* logprobs);
+  void AdvanceBeams(Group* group);
+  void EmitHypotheses(Group* group);
   void VoidFlights();
   void ExpireDeadlines();
   void Plan();

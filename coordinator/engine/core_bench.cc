@@ -13,6 +13,7 @@ namespace {
 
 class ByteDecoder final : public request::OutputDecoder {
  public:
+  std::unique_ptr<OutputDecoder> Clone() const override { return std::make_unique<ByteDecoder>(*this); }
   void Append(int32_t id, std::string* text) override { text->append("word "); }
   void Finish(std::string* text) override {}
 };

@@ -32,6 +32,15 @@ float SimLogprob(uint64_t prefix, int32_t token) {
   return -static_cast<float>(Mix(prefix + static_cast<uint64_t>(token)) % 10000) / 1000.0f;
 }
 
+std::vector<std::pair<int32_t, float>> SimRow(uint64_t prefix, int32_t size, int32_t vocab) {
+  std::vector<std::pair<int32_t, float>> row;
+  if (size <= 0) return row;
+  for (int32_t token = 0; token < vocab; ++token) row.emplace_back(token, SimLogprob(prefix, token));
+  std::stable_sort(row.begin(), row.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  row.resize(std::min<size_t>(row.size(), static_cast<size_t>(size)));
+  return row;
+}
+
 SimReplica::SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab, int64_t num_host_blocks)
     : block_size_(block_size),
       vocab_(vocab),
@@ -66,6 +75,16 @@ void SimReplica::Apply(const StepPlan& plan) {
     s.blocks = fresh.block_ids;
     s.sampling = fresh.sampling;
     CHECK(sequences_.emplace(fresh.seq, std::move(s)).second) << "sequence " << fresh.seq << " exists already";
+  }
+  for (const BranchItem& branch : plan.branches) {
+    CHECK(Get(branch.parent).sampling.given_tokens) << "sequence " << branch.parent << " draws its own tokens";
+    Sequence child = Get(branch.parent);
+    CHECK(sequences_.emplace(branch.child, std::move(child)).second)
+        << "sequence " << branch.child << " exists already";
+  }
+  for (const GivenToken& given : plan.given) {
+    CHECK(Get(given.seq).sampling.given_tokens) << "sequence " << given.seq << " draws its own tokens";
+    Get(given.seq).tokens.push_back(given.token);
   }
   std::map<int32_t, int> holders;
   for (const auto& [seq, s] : sequences_) {
@@ -117,9 +136,10 @@ void SimReplica::Draw(Sequence* s, StepResult* result) {
   CHECK_EQ(s->num_computed, static_cast<int64_t>(s->tokens.size())) << "draws before all tokens are computed";
   const uint64_t prefix = Slot(*s, s->num_computed - 1);
   const int32_t token = SimDraw(prefix, s->sampling.seed, s->sampling.choice, position, vocab_);
-  s->tokens.push_back(token);
+  if (!s->sampling.given_tokens) s->tokens.push_back(token);
   result->tokens.push_back(token);
-  if (s->sampling.num_logprobs >= 0) result->logprobs.push_back({SimLogprob(prefix, token), {}});
+  if (s->sampling.num_logprobs < 0) return;
+  result->logprobs.push_back({SimLogprob(prefix, token), SimRow(prefix, s->sampling.num_logprobs, vocab_)});
 }
 
 StepResult SimReplica::Run(const StepPlan& plan) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "coordinator/scheduler/step_plan.h"
@@ -20,6 +21,8 @@ namespace quire::engine {
 uint64_t SimPrefixHash(uint64_t previous, int32_t token);
 int32_t SimDraw(uint64_t prefix, uint64_t seed, uint32_t choice, int64_t position, int32_t vocab);
 float SimLogprob(uint64_t prefix, int32_t token);
+// The `size` most probable tokens after a prefix with their log-probs, ties to the lowest id.
+std::vector<std::pair<int32_t, float>> SimRow(uint64_t prefix, int32_t size, int32_t vocab);
 
 class SimReplica {
  public:

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/engine/core.h"
+#include "coordinator/engine/sim_beams.h"
 #include "coordinator/engine/sim_replica.h"
 
 namespace quire::engine {
@@ -24,6 +25,7 @@ void SimCoverage::Add(const SimCoverage& o) {
   replicas_lost += o.replicas_lost, lost_while_running += o.lost_while_running, replica_failures += o.replica_failures;
   stale_results += o.stale_results, stop_strings += o.stop_strings, chunked_prefills += o.chunked_prefills;
   two_in_flight += o.two_in_flight, cache_hits += o.cache_hits, ran_alone += o.ran_alone, swaps += o.swaps;
+  beam_searches += o.beam_searches, branches += o.branches;
 }
 
 namespace {
@@ -33,6 +35,7 @@ constexpr absl::Duration kHour = absl::Hours(1);
 // Letters a..j by id, so that stop strings straddle tokens.
 class LetterDecoder final : public request::OutputDecoder {
  public:
+  std::unique_ptr<OutputDecoder> Clone() const override { return std::make_unique<LetterDecoder>(*this); }
   void Append(int32_t id, std::string* text) override { text->push_back(Letter(id)); }
   void Finish(std::string* text) override {}
   static char Letter(int32_t id) { return static_cast<char>('a' + id % 10); }
@@ -99,6 +102,7 @@ class Simulation {
   void Send(const StepPlan& plan);
   void Receive(const EmitAction& emit);
   void End(const EndAction& end);
+  void EndBeams(const Client& client, const absl::Status& status);
   void CheckAtEnd();
 
   // MakeOptions draws these, so they stand before core_.
@@ -156,6 +160,12 @@ request::Request Simulation::MakeRequest() {
   r.priority = static_cast<int32_t>(Uniform(-1, 1));
   r.params.max_tokens = static_cast<uint32_t>(Uniform(1, 40));
   r.params.n = Chance(0.25) ? static_cast<uint32_t>(Uniform(2, 5)) : 1;
+  if (Chance(0.15)) {
+    r.params.beam_width = static_cast<uint32_t>(Uniform(1, 5));
+    r.params.n = static_cast<uint32_t>(Uniform(1, r.params.beam_width));
+    r.params.length_penalty = static_cast<float>(Uniform(-1, 3)) / 2;
+    r.params.early_stopping = static_cast<request::EarlyStopping>(Uniform(0, 2));
+  }
   r.params.seed = rng_();
   r.params.ignore_eos = Chance(0.3);
   r.params.logprobs = Chance(0.3) ? 2 : -1;
@@ -211,6 +221,7 @@ void Simulation::Send(const StepPlan& plan) {
   CHECK_EQ(plan.epoch, core_.epoch());
   ++coverage_.steps;
   coverage_.forks += static_cast<int64_t>(plan.forks.size());
+  coverage_.branches += static_cast<int64_t>(plan.branches.size());
   for (const PrefillItem& item : plan.prefill) coverage_.chunked_prefills += !item.sample;
   const int64_t copies = replica_->copies();
   StepResult result = replica_->Run(plan);
@@ -251,6 +262,7 @@ void Simulation::End(const EndAction& end) {
   coverage_.replica_failures += absl::IsInternal(end.status) || absl::IsUnavailable(end.status);
   coverage_.refused +=
       absl::IsResourceExhausted(end.status) || absl::IsAlreadyExists(end.status) || absl::IsInvalidArgument(end.status);
+  if (client.request.params.beam_width > 0) return EndBeams(client, end.status);
   for (uint32_t i = 0; i < client.request.params.n; ++i) {
     const Expected want = RunAlone(client.request, i, vocab_);
     const std::vector<int32_t>& got = client.tokens[i];
@@ -264,6 +276,18 @@ void Simulation::End(const EndAction& end) {
       CHECK(std::equal(got.begin(), got.end(), want.tokens.begin())) << "a committed token is wrong";
     }
   }
+}
+
+void Simulation::EndBeams(const Client& client, const absl::Status& status) {
+  const std::string& id = client.request.request_id;
+  const std::vector<SimBeam> want =
+      status.ok() ? SearchAlone(client.request, vocab_, LetterDecoder::Letter) : std::vector<SimBeam>();
+  for (uint32_t i = 0; i < client.request.params.n; ++i) {
+    const bool found = i < want.size();
+    CHECK(client.tokens[i] == (found ? want[i].tokens : std::vector<int32_t>())) << id << " beam " << i;
+    CHECK_EQ(client.texts[i], found ? want[i].text : "") << id << " beam " << i;
+  }
+  coverage_.beam_searches += status.ok();
 }
 
 void Simulation::Turn(std::vector<Event>* events) {

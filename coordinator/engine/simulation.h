@@ -17,7 +17,9 @@ struct SimCoverage {
   int64_t expired = 0;
   int64_t refused = 0;
   int64_t preemptions = 0;
-  int64_t swaps = 0;  // of the preemptions
+  int64_t swaps = 0;          // of the preemptions
+  int64_t beam_searches = 0;  // compared with the reference
+  int64_t branches = 0;
   int64_t forks = 0;
   int64_t copies = 0;  // copy-on-write
   int64_t replicas_lost = 0;

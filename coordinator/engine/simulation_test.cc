@@ -54,6 +54,8 @@ TEST(Simulation, TenThousandSchedules) {
   EXPECT_GT(total.two_in_flight, 10000);
   EXPECT_GT(total.cache_hits, 10000);
   EXPECT_GT(total.swaps, 1000);
+  EXPECT_GT(total.beam_searches, 1000);
+  EXPECT_GT(total.branches, 1000);
   EXPECT_GT(total.preemptions - total.swaps, 1000);
 }
 

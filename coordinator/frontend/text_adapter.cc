@@ -21,6 +21,7 @@ class TextDecoder final : public request::OutputDecoder {
   TextDecoder(std::shared_ptr<const text::Tokenizer> tokenizer, bool skip_special_tokens)
       : tokenizer_(std::move(tokenizer)), decoder_(tokenizer_.get(), DecoderOptions(skip_special_tokens)) {}
 
+  std::unique_ptr<request::OutputDecoder> Clone() const override { return std::make_unique<TextDecoder>(*this); }
   void Append(int32_t id, std::string* text) override { decoder_.Append(id, text); }
   void Finish(std::string* text) override { decoder_.Finish(text); }
 

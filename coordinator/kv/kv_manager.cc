@@ -123,12 +123,15 @@ void KvManager::Grow(Sequence* sequence, int64_t num_tokens, StepPlan* plan, New
 }
 
 void KvManager::Fork(const Sequence& parent, Sequence* child) {
-  CHECK(child->blocks.empty()) << "the child of a fork holds " << child->blocks.size() << " blocks";
+  CHECK(child->blocks.empty() && child->host_blocks.empty())
+      << "the child of a fork holds " << child->blocks.size() << " + " << child->host_blocks.size() << " blocks";
   child->blocks = parent.blocks;
+  child->host_blocks = parent.host_blocks;
   child->num_computed = parent.num_computed;
   child->keys = parent.keys;
   child->num_published = parent.num_published;
   for (int32_t block : child->blocks) pool_.Ref(block);
+  for (int32_t block : child->host_blocks) host_pool_.Ref(block);
 }
 
 int64_t KvManager::UniqueBlocks(request::SequenceGroup* group) const {

@@ -68,7 +68,7 @@ class KvManager {
   // Requires: enough free blocks.
   void Grow(request::Sequence* sequence, int64_t num_tokens, StepPlan* plan, NewSequence* fresh);
 
-  // The child shares all of the parent's blocks, the partial last one too.
+  // The child shares all of the parent's blocks, the partial last one too; host blocks if it is swapped out.
   void Fork(const request::Sequence& parent, request::Sequence* child);
 
   // Device blocks that the group's sequences hold, each counted once: what a swap has to move and to find room for.

@@ -5,6 +5,7 @@
 #define QUIRE_COORDINATOR_REQUEST_OUTPUT_DECODER_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace quire::request {
@@ -12,6 +13,8 @@ namespace quire::request {
 class OutputDecoder {
  public:
   virtual ~OutputDecoder() = default;
+  // A decoder that goes on from here on its own.
+  virtual std::unique_ptr<OutputDecoder> Clone() const = 0;
   // Appends to *text the whole UTF-8 characters that `id` completes.
   virtual void Append(int32_t id, std::string* text) = 0;
   // Appends what is still held back (U+FFFD for incomplete characters). Called once, at the end.

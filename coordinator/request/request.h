@@ -15,6 +15,10 @@
 
 namespace quire::request {
 
+// When a beam search with all its hypotheses ends: once none of its running beams looks better as it is (false), at once
+// (true), or once none can become better, however long it grows (never).
+enum class EarlyStopping : uint8_t { kFalse, kTrue, kNever };
+
 struct SamplingParams {
   float temperature = 1.0f;
   float top_p = 1.0f;
@@ -30,6 +34,9 @@ struct SamplingParams {
   bool ignore_eos = false;
   bool include_stop_str_in_output = false;
   uint32_t n = 1;
+  uint32_t beam_width = 0;  // 0 = sampling; else n <= beam_width
+  float length_penalty = 1.0f;
+  EarlyStopping early_stopping = EarlyStopping::kFalse;
   int32_t logprobs = -1;  // -1 = none
   uint64_t seed = 0;      // always set: drawn at admission if the client gave none
   std::vector<std::pair<int32_t, float>> logit_bias;

@@ -1,10 +1,14 @@
-// A live request: one group of 1..n sequences, each one choice. Plain data of the core; engine thread only.
+// A live request: one group of sequences. Sampling: 1..n, each one choice. Beam search: beam_width places, of which the
+// running beams are active; the choices are made of finished beams at the end. Plain data of the core; engine thread
+// only.
 //
 // Invariants (checked by engine/core_invariants.cc):
 //   Q1  num_computed counts tokens whose keys have been planned; it chases num_known() and never passes it.
 //   Q2  `blocks` (or, swapped out, `host_blocks`) covers exactly num_computed tokens.
 //   Q3  seq >= 0 iff the ranks hold the sequence (or will after the steps in flight).
-//   Q4  in_flight is the number of sampling items sent and not answered: 0, 1 or 2.
+//   Q4  in_flight is the number of sampling items sent and not answered: 0, 1 or 2; of a beam 0 or 1, and 0 once its row
+//       has come.
+//   Q5  The beams of a group have equally many tokens: they go on together, when the rows of all of them are there.
 #ifndef QUIRE_COORDINATOR_REQUEST_SEQUENCE_GROUP_H_
 #define QUIRE_COORDINATOR_REQUEST_SEQUENCE_GROUP_H_
 
@@ -14,6 +18,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "coordinator/request/beam_search.h"
 #include "coordinator/request/block_key.h"
 #include "coordinator/request/crash_record.h"
 #include "coordinator/request/request.h"
@@ -23,6 +28,16 @@ namespace quire::request {
 
 struct SequenceGroup;
 
+// What a sequence has besides, as a beam.
+struct Beam {
+  bool answered = false;    // `row` has come
+  BeamSearch::Row row;      // continuations of its tokens
+  int32_t branch_of = -1;   // seq of the parent, from which the ranks have to make it
+  bool owes_token = false;  // the ranks have it without its last token
+  std::string text;
+  std::vector<TokenLogprobs> logprobs;  // by token of output, if the client asked
+};
+
 struct Sequence {
   static constexpr int32_t kNotOnRanks = -1;
 
@@ -30,6 +45,7 @@ struct Sequence {
   uint32_t index = 0;         // of the choice
   int32_t seq = kNotOnRanks;  // index in the ranks' sequence tables
   bool finished = false;
+  bool active = true;                // false: a place of a beam search that no beam has now
   int32_t in_flight = 0;             // samples
   int64_t num_computed = 0;          // tokens
   int64_t num_charged = 0;           // tokens that the tenant was charged for
@@ -39,6 +55,7 @@ struct Sequence {
   std::vector<BlockKey> keys;        // chain keys of the first full blocks of committed tokens; never change
   int64_t num_published = 0;         // blocks of `blocks` that the prefix index was told of
   std::unique_ptr<StopChecker> stop;
+  std::unique_ptr<Beam> beam;  // null = sampling
 
   int64_t num_known() const;  // prompt, committed, and sampled but not yet seen here
   int64_t num_remaining() const { return num_known() - num_computed; }
@@ -49,10 +66,12 @@ struct Sequence {
 struct SequenceGroup {
   uint64_t id = 0;  // ascending with arrival
   Request request;
-  std::vector<Sequence> sequences;  // by choice; fixed size n, so that pointers stay valid
-  bool forked = false;              // all choices exist; before, sequences[0] stands for all of them
-  bool ended = false;               // OnEnd is out; kept only while samples are in flight
-  uint64_t planned_step = 0;        // last step that has an item of this group
+  std::vector<Sequence> sequences;     // by choice or place; fixed size, so that pointers stay valid
+  bool forked = false;                 // all choices exist; before, sequences[0] stands for all of them; beams: true
+  std::unique_ptr<BeamSearch> search;  // null = sampling
+  std::vector<Sequence*> beams;        // the running ones, best first
+  bool ended = false;                  // OnEnd is out; kept only while samples are in flight
+  uint64_t planned_step = 0;           // last step that has an item of this group
   int32_t num_preemptions = 0;
   int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache at first admission
   CrashRecord crashes;        // replica losses while running
@@ -62,15 +81,17 @@ struct SequenceGroup {
   absl::Time last_token = absl::InfiniteFuture();
 
   int64_t prompt_len() const { return static_cast<int64_t>(request.prompt_ids.size()); }
-  // Sequences that (will) live on the ranks: unfinished choices, or the leader alone before the fork.
+  // Top log-probs that the ranks return for each draw: -1 = none.
+  int32_t rank_logprobs() const { return search == nullptr ? request.params.logprobs : search->row_size(); }
+  // Sequences that (will) live on the ranks: unfinished choices, or the leader alone before the fork; running beams.
   template <typename F>
   void ForEachLive(F&& f) {
     const size_t count = forked ? sequences.size() : 1;
     for (size_t i = 0; i < count; ++i) {
-      if (!sequences[i].finished) f(sequences[i]);
+      if (!sequences[i].finished && sequences[i].active) f(sequences[i]);
     }
   }
-  // Unfinished choices: places that the group takes under max_num_seqs.
+  // Unfinished choices, or all beams there may be: places that the group takes under max_num_seqs.
   int64_t num_unfinished() const {
     int64_t n = 0;
     for (const Sequence& s : sequences) n += !s.finished;
@@ -96,6 +117,7 @@ inline int64_t Sequence::num_known() const {
 }
 
 inline bool Sequence::wants_sample() const {
+  if (beam != nullptr) return in_flight == 0 && !beam->answered;
   return !finished && output.size() + in_flight < group->request.params.max_tokens;
 }
 

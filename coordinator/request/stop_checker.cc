@@ -27,6 +27,13 @@ StopChecker::StopChecker(const SamplingParams& params, const std::vector<int32_t
                          std::unique_ptr<OutputDecoder> decoder)
     : params_(params), eos_ids_(eos_ids), decoder_(std::move(decoder)) {}
 
+std::unique_ptr<StopChecker> StopChecker::Clone() const {
+  auto clone = std::make_unique<StopChecker>(params_, eos_ids_, decoder_ == nullptr ? nullptr : decoder_->Clone());
+  clone->held_ = held_;
+  clone->num_output_ = num_output_;
+  return clone;
+}
+
 bool StopChecker::EndsByToken(int32_t token) const {
   if (num_output_ < params_.min_tokens) return false;
   return Contains(params_.stop_token_ids, token) || (!params_.ignore_eos && Contains(eos_ids_, token));

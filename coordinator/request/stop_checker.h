@@ -36,6 +36,9 @@ class StopChecker {
   StopChecker(const SamplingParams& params, const std::vector<int32_t>& eos_ids,
               std::unique_ptr<OutputDecoder> decoder);
 
+  // A checker that goes on from here on its own.
+  std::unique_ptr<StopChecker> Clone() const;
+
   // Feeds one committed token and appends to *text what may be shown now. Requires: no earlier verdict was `finished`.
   Verdict Append(int32_t token, std::string* text);
 

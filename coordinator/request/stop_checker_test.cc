@@ -13,6 +13,7 @@ class PieceDecoder final : public OutputDecoder {
  public:
   explicit PieceDecoder(std::vector<std::string> pieces, std::string tail = "")
       : pieces_(std::move(pieces)), tail_(tail) {}
+  std::unique_ptr<OutputDecoder> Clone() const override { return std::make_unique<PieceDecoder>(*this); }
   void Append(int32_t id, std::string* text) override { *text += pieces_.at(id); }
   void Finish(std::string* text) override { *text += tail_; }
 

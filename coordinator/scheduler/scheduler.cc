@@ -30,7 +30,9 @@ RankSampling MakeRankSampling(const Sequence& sequence, const std::vector<int32_
   out.frequency_penalty = p.frequency_penalty;
   out.presence_penalty = p.presence_penalty;
   out.min_tokens = p.min_tokens;
-  out.num_logprobs = p.logprobs;
+  out.num_logprobs = sequence.group->rank_logprobs();
+  out.given_tokens = sequence.beam != nullptr;
+  if (out.given_tokens) out.temperature = 0;  // its draw counts for nothing: the cheapest one
   out.logit_bias = p.logit_bias;
   if (p.min_tokens > 0) {
     out.banned_until_min = eos_ids;
@@ -102,7 +104,12 @@ void Scheduler::Release(Sequence* sequence, std::vector<uint32_t>* finished) {
 void Scheduler::Leave(Sequence* sequence, std::vector<uint32_t>* finished) {
   if (sequence->host_blocks.empty()) kv_.Release(sequence);
   if (sequence->seq < 0) return;
-  finished->push_back(static_cast<uint32_t>(sequence->seq));
+  bool known = true;
+  if (sequence->beam != nullptr) {
+    known = std::exchange(sequence->beam->branch_of, -1) < 0;
+    sequence->beam->owes_token = false;
+  }
+  if (known) finished->push_back(static_cast<uint32_t>(sequence->seq));
   free_seqs_.push_back(static_cast<uint32_t>(sequence->seq));
   sequence->seq = Sequence::kNotOnRanks;
 }
@@ -112,6 +119,38 @@ void Scheduler::FinishSequence(Sequence* sequence) {
   sequence->finished = true;
   Release(sequence, &finished_);
   if (!waiting_.Contains(*sequence->group)) --num_seqs_;
+}
+
+void Scheduler::Branch(const Sequence& parent, Sequence* child) {
+  CHECK(!child->active && child->seq < 0) << "a place of " << child->group->request.request_id << " is taken";
+  CHECK_LT(parent.beam->branch_of, 0) << "a beam branches before the ranks have it";
+  child->active = true;
+  child->num_charged = parent.num_charged;
+  kv_.Fork(parent, child);
+  if (parent.seq < 0) return;
+  child->seq = static_cast<int32_t>(TakeSeq());
+  child->beam->branch_of = parent.seq;
+}
+
+void Scheduler::Drop(Sequence* beam) {
+  CHECK_EQ(beam->in_flight, 0) << beam->group->request.request_id;
+  Release(beam, &finished_);
+  beam->active = false;
+  beam->keys.clear();
+}
+
+// All branches and tokens of a group at once: a branch copies its parent without the parent's newest token.
+void Scheduler::TellBeams(SequenceGroup* group) {
+  for (Sequence* s : group->beams) {
+    if (s->beam->branch_of < 0) continue;
+    plan_->branches.push_back({static_cast<uint32_t>(s->beam->branch_of), static_cast<uint32_t>(s->seq)});
+    s->beam->branch_of = -1;
+  }
+  for (Sequence* s : group->beams) {
+    if (std::exchange(s->beam->owes_token, false)) {
+      plan_->given.push_back({static_cast<uint32_t>(s->seq), s->output.back()});
+    }
+  }
 }
 
 void Scheduler::Remove(SequenceGroup* group) {
@@ -182,6 +221,7 @@ bool Scheduler::PlanGroupDecodes(size_t index) {
     Preempt(index);
     return false;
   }
+  if (group->search != nullptr) TellBeams(group);
   for (Sequence* s : ready_) {
     kv_.Grow(s, 1, plan_, nullptr);
     Charge(s, kGeneratedCost);
@@ -247,6 +287,7 @@ bool Scheduler::PlanPrefill(Sequence* s, size_t index) {
     if (s->seq < 0) kv_.Release(s);
     return false;
   }
+  if (s->group->search != nullptr) TellBeams(s->group);
   NewSequence* fresh = s->seq < 0 ? Enter(s) : nullptr;
   kv_.Grow(s, tokens, plan_, fresh);
   Charge(s, kPromptCost * static_cast<double>(s->num_computed - std::max(s->num_charged, s->num_computed - tokens)));

@@ -66,6 +66,12 @@ class Scheduler {
   // A sequence has ended: its blocks are free at once, the ranks learn it with the next plan.
   void FinishSequence(request::Sequence* sequence);
 
+  // A beam goes on as a second one as well: `child`, an empty place of the group, shares all that the parent has.
+  // Requires: nothing of the group is in flight.
+  void Branch(const request::Sequence& parent, request::Sequence* child);
+  // A beam is given up; its place is empty.
+  void Drop(request::Sequence* beam);
+
   // The group leaves (finished, cancelled, failed): gives back all it holds.
   void Remove(request::SequenceGroup* group);
 
@@ -90,6 +96,7 @@ class Scheduler {
   // False: no block to be had in this step.
   bool PlanPrefill(request::Sequence* sequence, size_t index);
   void PlanFork(request::Sequence* leader);
+  void TellBeams(request::SequenceGroup* group);
   void Admit(absl::Time now);
   void Charge(request::Sequence* sequence, double tokens);
   request::SequenceGroup* NextSuspect() const;

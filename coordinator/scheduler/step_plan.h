@@ -24,6 +24,7 @@ struct RankSampling {
   int32_t num_logprobs = -1;
   std::vector<int32_t> banned_until_min;
   std::vector<std::pair<int32_t, float>> logit_bias;
+  bool given_tokens = false;  // its next tokens come with the plan
 };
 
 struct NewSequence {
@@ -49,6 +50,18 @@ struct ForkItem {
   uint32_t choice = 0;
 };
 
+// The child begins as a copy of the parent as the last step left it (beam search).
+struct BranchItem {
+  uint32_t parent = 0;
+  uint32_t child = 0;
+};
+
+// The next token of a sequence that draws none itself.
+struct GivenToken {
+  uint32_t seq = 0;
+  int32_t token = 0;
+};
+
 struct BlockAppend {
   uint32_t seq = 0;
   int32_t block = 0;
@@ -60,8 +73,8 @@ struct BlockReplace {
   int32_t block = 0;
 };
 
-// Order of application on a rank: host_frees, finished, new, forks, block_appends, block_replaces, swap_outs, block_copies,
-// swap_ins, then compute. Items in batch order: `decode`, then `prefill`.
+// Order of application on a rank: host_frees, finished, new, branches, given, forks, block_appends, block_replaces,
+// swap_outs, block_copies, swap_ins, then compute. Items in batch order: `decode`, then `prefill`.
 struct StepPlan {
   uint64_t epoch = 0;
   uint64_t step = 0;
@@ -69,6 +82,8 @@ struct StepPlan {
   std::vector<int32_t> host_frees;  // host blocks that nobody needs any more
   std::vector<uint32_t> finished;
   std::vector<NewSequence> new_sequences;
+  std::vector<BranchItem> branches;
+  std::vector<GivenToken> given;
   std::vector<ForkItem> forks;
   std::vector<BlockAppend> block_appends;
   std::vector<BlockReplace> block_replaces;
@@ -91,6 +106,8 @@ struct StepPlan {
     host_frees.clear();
     finished.clear();
     new_sequences.clear();
+    branches.clear();
+    given.clear();
     forks.clear();
     block_appends.clear();
     block_replaces.clear();

@@ -30,7 +30,7 @@ MAY_INCLUDE = {
     "proto": [],
     "kernels": [],
     "coordinator": ["coordinator", "proto"],  # main.cc and what stands beside it: the only place that knows all
-    "coordinator/request": [],
+    "coordinator/request": ["coordinator/scheduler/step_plan.h"],
     "coordinator/kv": ["coordinator/request", "coordinator/scheduler/step_plan.h"],
     "coordinator/scheduler": ["coordinator/kv", "coordinator/request"],
     "coordinator/scheduler/step_plan.h": [],

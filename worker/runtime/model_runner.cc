@@ -67,7 +67,10 @@ void ModelRunner::Commit() {
     table_.Find(fork.child)->num_computed = table_.Find(fork.parent)->num_computed;
   }
   const absl::Span<const uint32_t> draws = batch_.draws();
-  for (size_t i = 0; i < draws.size(); ++i) table_.AppendOutput(table_.Find(draws[i]), results_[i].token);
+  for (size_t i = 0; i < draws.size(); ++i) {
+    Sequence* s = table_.Find(draws[i]);
+    if (!s->sampling.given_tokens) table_.AppendOutput(s, results_[i].token);
+  }
 }
 
 void ModelRunner::Report(v1::Done* done) const {

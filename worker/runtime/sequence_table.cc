@@ -30,7 +30,8 @@ SequenceTable::SequenceTable(const TableLimits& limits) : limits_(limits), holde
 absl::Status SequenceTable::Apply(const v1::Step& step) {
   forks_.clear();
   for (const absl::Status& s :
-       {CheckGroups("forks", step.forks_size(), 3), CheckGroups("block_appends", step.block_appends_size(), 2),
+       {CheckGroups("branches", step.branches_size(), 2), CheckGroups("given", step.given_size(), 2),
+        CheckGroups("forks", step.forks_size(), 3), CheckGroups("block_appends", step.block_appends_size(), 2),
         CheckGroups("block_replaces", step.block_replaces_size(), 3)}) {
     if (!s.ok()) return s;
   }
@@ -39,6 +40,12 @@ absl::Status SequenceTable::Apply(const v1::Step& step) {
   }
   for (const v1::NewSequence& from : step.new_sequences()) {
     if (absl::Status s = Add(from); !s.ok()) return s;
+  }
+  for (int i = 0; i < step.branches_size(); i += 2) {
+    if (absl::Status s = Branch(step.branches(i), step.branches(i + 1)); !s.ok()) return s;
+  }
+  for (int i = 0; i < step.given_size(); i += 2) {
+    if (absl::Status s = Give(step.given(i), step.given(i + 1)); !s.ok()) return s;
   }
   for (int i = 0; i < step.forks_size(); i += 3) {
     if (absl::Status s = AddFork(step.forks(i), step.forks(i + 1), step.forks(i + 2)); !s.ok()) return s;
@@ -122,12 +129,39 @@ absl::Status SequenceTable::Add(const v1::NewSequence& from) {
 absl::Status SequenceTable::AddFork(uint32_t parent, uint32_t child, uint32_t choice) {
   if (Find(parent) == nullptr) return Bad("fork of sequence ", parent, ", which is unknown");
   if (absl::Status s = CheckFree(child); !s.ok()) return s;
-  Sequence* to = Place(child);
-  *to = *Find(parent);  // after Place, which may move the parent
-  to->sampling.choice = choice;
-  for (const int32_t block : to->block_ids) Hold(block);
+  Copy(parent, child)->sampling.choice = choice;
   forks_.push_back({parent, child});
   return absl::OkStatus();
+}
+
+absl::Status SequenceTable::Branch(uint32_t parent, uint32_t child) {
+  const Sequence* from = Find(parent);
+  if (from == nullptr) return Bad("branch of sequence ", parent, ", which is unknown");
+  if (!from->sampling.given_tokens) return Bad("branch of sequence ", parent, ", which draws its own tokens");
+  if (absl::Status s = CheckFree(child); !s.ok()) return s;
+  Copy(parent, child);
+  return absl::OkStatus();
+}
+
+absl::Status SequenceTable::Give(uint32_t seq, uint32_t token) {
+  Sequence* s = Find(seq);
+  if (s == nullptr) return Bad("given: sequence ", seq, " is unknown");
+  if (!s->sampling.given_tokens) return Bad("given: sequence ", seq, " draws its own tokens");
+  if (token >= static_cast<uint32_t>(limits_.vocab_size)) {
+    return Bad("given: token id ", token, " for sequence ", seq, ", the vocabulary ", limits_.vocab_size);
+  }
+  if (s->num_tokens() >= limits_.max_model_len) {
+    return Bad("given: sequence ", seq, " has ", s->num_tokens(), " tokens, max_model_len is ", limits_.max_model_len);
+  }
+  AppendOutput(s, static_cast<int32_t>(token));
+  return absl::OkStatus();
+}
+
+Sequence* SequenceTable::Copy(uint32_t parent, uint32_t child) {
+  Sequence* to = Place(child);
+  *to = *Find(parent);  // after Place, which may move the parent
+  for (const int32_t block : to->block_ids) Hold(block);
+  return to;
 }
 
 absl::Status SequenceTable::CheckFresh(uint32_t seq, uint32_t block) const {

@@ -59,8 +59,8 @@ class SequenceTable final {
 
   explicit SequenceTable(const TableLimits& limits);
 
-  // Applies finished, new, forks, block_appends, block_replaces, in this order, and checks the block ids of swaps and
-  // copies.
+  // Applies finished, new, branches, given, forks, block_appends, block_replaces, in this order, and checks the block
+  // ids of swaps and copies.
   // Errors: INVALID_ARGUMENT with the ids and both numbers.
   absl::Status Apply(const v1::Step& step);
 
@@ -84,6 +84,10 @@ class SequenceTable final {
   absl::Status Add(const v1::NewSequence& from);
   absl::Status CheckNew(const v1::NewSequence& from) const;
   absl::Status AddFork(uint32_t parent, uint32_t child, uint32_t choice);
+  absl::Status Branch(uint32_t parent, uint32_t child);
+  absl::Status Give(uint32_t seq, uint32_t token);
+  // Makes `child` a copy of `parent`. Requires: the parent is live, the child is free.
+  Sequence* Copy(uint32_t parent, uint32_t child);
   absl::Status AppendBlock(uint32_t seq, uint32_t block);
   absl::Status ReplaceBlock(uint32_t seq, uint32_t index, uint32_t block);
   absl::Status CheckMoves(const v1::Step& step) const;

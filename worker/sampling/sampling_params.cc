@@ -62,6 +62,7 @@ absl::StatusOr<SamplingParams> ParseSamplingParams(const v1::NewSequence& s, int
   p.presence_penalty = s.presence_penalty();
   p.min_tokens = static_cast<int32_t>(s.min_tokens());
   p.num_logprobs = s.num_logprobs();
+  p.given_tokens = s.given_tokens();
   p.banned_until_min.assign(s.banned_until_min().begin(), s.banned_until_min().end());
   for (int i = 0; i < s.logit_bias().ids_size(); ++i) {
     p.logit_bias.emplace_back(static_cast<int32_t>(s.logit_bias().ids(i)), s.logit_bias().values(i));

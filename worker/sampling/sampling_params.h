@@ -28,6 +28,7 @@ struct SamplingParams {
   int32_t num_logprobs = -1;
   std::vector<int32_t> banned_until_min;
   std::vector<std::pair<int32_t, float>> logit_bias;
+  bool given_tokens = false;  // the plan brings its tokens: draws are reported and not appended
 
   // Whether the tokens so far matter to the draw.
   bool has_penalties() const {

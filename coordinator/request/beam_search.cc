@@ -1,0 +1,84 @@
+// See beam_search.h; `_beam_search` of transformers' generation/utils.py is the reference for every rule here.
+#include "coordinator/request/beam_search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+namespace quire::request {
+
+int32_t BeamSearch::RowSize(const SamplingParams& params, size_t num_end_ids) {
+  return static_cast<int32_t>(std::max<size_t>(2, 1 + num_end_ids) * params.beam_width);
+}
+
+BeamSearch::BeamSearch(const SamplingParams& params, int32_t row_size)
+    : params_(params), row_size_(row_size), scores_(1, 0.0f) {}
+
+std::vector<BeamSearch::Candidate> BeamSearch::Rank(const std::vector<const Row*>& rows) const {
+  std::vector<Candidate> all;
+  for (size_t beam = 0; beam < rows.size(); ++beam) {
+    for (const auto& [token, logprob] : *rows[beam]) all.push_back({beam, token, logprob, logprob + scores_[beam]});
+  }
+  const auto better = [](const Candidate& a, const Candidate& b) {
+    return std::make_tuple(-a.score, a.beam, a.token) < std::make_tuple(-b.score, b.beam, b.token);
+  };
+  const size_t count = std::min(all.size(), static_cast<size_t>(row_size_));
+  std::partial_sort(all.begin(), all.begin() + static_cast<ptrdiff_t>(count), all.end(), better);
+  all.resize(count);
+  return all;
+}
+
+std::vector<size_t> BeamSearch::Select(const std::vector<Candidate>& candidates, const std::vector<bool>& ends,
+                                       int64_t length) {
+  std::vector<size_t> running;
+  ended_.clear();
+  scores_.clear();
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (ends[i]) {
+      // Only the best `width` may end: the others stand by, so that enough are left to run on.
+      if (i < params_.beam_width) ended_.push_back(i);
+    } else if (running.size() < params_.beam_width) {
+      running.push_back(i);
+      scores_.push_back(candidates[i].score);
+    }
+  }
+  return running;
+}
+
+float BeamSearch::Penalized(float score, int64_t length) const {
+  return score / static_cast<float>(std::pow(static_cast<double>(length), static_cast<double>(params_.length_penalty)));
+}
+
+Hypothesis* BeamSearch::Enter(float score, int64_t length) {
+  const float penalized = Penalized(score, length);
+  if (hypotheses_.size() < params_.beam_width) {
+    hypotheses_.emplace_back();
+  } else {
+    const auto worst = std::min_element(hypotheses_.begin(), hypotheses_.end(),
+                                        [](const Hypothesis& a, const Hypothesis& b) { return a.score < b.score; });
+    if (penalized <= worst->score) return nullptr;
+    hypotheses_.erase(worst);
+    hypotheses_.emplace_back();
+  }
+  hypotheses_.back().score = penalized;
+  return &hypotheses_.back();
+}
+
+bool BeamSearch::Done(int64_t length) const {
+  if (scores_.empty()) return true;
+  if (hypotheses_.size() < params_.beam_width) return false;
+  if (params_.early_stopping == EarlyStopping::kTrue) return true;
+  // What the best running beam may come to: as if it ended here, or, where longer is better, at the very end.
+  const bool longest = params_.early_stopping == EarlyStopping::kNever && params_.length_penalty > 0;
+  const float possible = Penalized(scores_[0], longest ? params_.max_tokens : length);
+  return std::all_of(hypotheses_.begin(), hypotheses_.end(),
+                     [possible](const Hypothesis& h) { return possible <= h.score; });
+}
+
+std::vector<Hypothesis> BeamSearch::TakeHypotheses() {
+  std::stable_sort(hypotheses_.begin(), hypotheses_.end(),
+                   [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
+  return std::move(hypotheses_);
+}
+
+}  // namespace quire::request
