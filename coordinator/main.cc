@@ -77,6 +77,11 @@ ABSL_FLAG(int32_t, max_model_len, 0, "Longest context in tokens, prompt and outp
 ABSL_FLAG(int32_t, max_num_seqs, 256, "Sequences that are computed together at most.");
 ABSL_FLAG(int32_t, max_num_batched_tokens, 2048,
           "Tokens computed by one step at most; longer prompts are computed in chunks.");
+ABSL_FLAG(
+    int32_t, target_step_ms, -1,
+    "Time that a step shall take at most where prompts are computed beside running requests: it says how much of "
+    "a prompt goes into a step. 0 = no limit but --max_num_batched_tokens: most tokens per second; -1 = 1.7 times "
+    "what the step takes without prompts, more if many requests wait for their first token.");
 ABSL_FLAG(int32_t, max_queue_len, 1024, "Requests that may wait; more are refused with RESOURCE_EXHAUSTED.");
 ABSL_FLAG(int32_t, max_logprobs, 20, "Most log-probabilities per token that a request may ask for.");
 ABSL_FLAG(int32_t, block_size, 16, "Tokens per block of the KV cache.");
@@ -173,6 +178,7 @@ absl::Status CheckFlags() {
       {"max_model_len", absl::GetFlag(FLAGS_max_model_len), 0, 16 << 20},
       {"max_num_seqs", absl::GetFlag(FLAGS_max_num_seqs), 1, 65536},
       {"max_num_batched_tokens", absl::GetFlag(FLAGS_max_num_batched_tokens), 1, 1 << 20},
+      {"target_step_ms", absl::GetFlag(FLAGS_target_step_ms), -1, 3'600'000},
       {"max_queue_len", absl::GetFlag(FLAGS_max_queue_len), 1, 1 << 20},
       {"max_logprobs", absl::GetFlag(FLAGS_max_logprobs), 0, 1024},
       {"block_size", absl::GetFlag(FLAGS_block_size), 1, 1024},
@@ -268,6 +274,7 @@ engine::EngineOptions EngineOptions() {
   engine::EngineOptions options;
   options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
+  options.target_step_ms = absl::GetFlag(FLAGS_target_step_ms);
   options.max_queue_len = absl::GetFlag(FLAGS_max_queue_len);
   options.enable_prefix_caching = absl::GetFlag(FLAGS_enable_prefix_caching);
   options.preemption_mode = *ParsePreemptionMode(absl::GetFlag(FLAGS_preemption_mode));

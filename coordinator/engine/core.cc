@@ -324,6 +324,10 @@ void Core::NoteStepTime(const InFlight& flight, const StepResult& result) {
   for (const RankUsage& rank : result.ranks) slowest_us = std::max(slowest_us, rank.exec_us);
   double& seen = step_seconds_[SizeClass(flight.plan)];
   seen = std::max(seen * 0.99, slowest_us * 1e-6);
+  // Moving blocks takes time of its own, and says nothing of computing.
+  if (flight.plan.swap_outs.empty() && flight.plan.swap_ins.empty()) {
+    scheduler_->NoteStep(flight.shape, slowest_us * 1e-6);
+  }
   NotePreemptionCost(flight.plan, result);
 }
 
@@ -365,6 +369,7 @@ void Core::Plan() {
       scheduler_->TakeBackFinished(&plan);
       return;
     }
+    flight.shape = scheduler_->shape();
     plan.epoch = epoch_;
     plan.step = ++step_;
     plan.deadline_ms = DeadlineMs(plan);

@@ -135,6 +135,7 @@ class Core {
   struct InFlight {
     StepPlan plan;
     std::vector<request::Sequence*> samples;  // in batch order
+    scheduler::StepShape shape;
   };
   using Group = request::SequenceGroup;
 

@@ -38,6 +38,7 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
   CoreOptions core;
   core.scheduler.max_num_seqs = options.max_num_seqs;
   core.scheduler.max_num_batched_tokens = options.max_num_batched_tokens;
+  core.scheduler.target_step_ms = options.target_step_ms;
   core.max_queue_len = options.max_queue_len;
   core.scheduler.policy = options.scheduling_policy;
   core.scheduler.preemption_mode = options.preemption_mode;

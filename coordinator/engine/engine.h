@@ -39,6 +39,7 @@ class RequestSink {
 struct EngineOptions {
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 2048;
+  int64_t target_step_ms = -1;   // 0 = none, -1 = by the time of the decodes; see scheduler/prefill_budget.h
   int64_t max_queue_len = 1024;  // waiting requests
   bool enable_prefix_caching = true;
   scheduler::Policy scheduling_policy = scheduler::Policy::kFcfs;

@@ -59,6 +59,9 @@ bool DecodeReady(const Sequence& s) {
   return s.group->forked && s.seq >= 0 && s.num_computed > 0 && s.num_remaining() == 1 && s.wants_sample();
 }
 
+// Catches up on tokens instead of decoding.
+bool Prefilling(const Sequence& s) { return !s.group->forked || s.seq < 0 || s.num_remaining() > 1; }
+
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options, const ReplicaInfo& replica)
@@ -187,14 +190,17 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   prefill_samples_.clear();
   prefilled_.clear();
   budget_ = options_.max_num_batched_tokens;
+  shape_ = {};
+  now_ = now;
   preempted_ = false;
   ++build_;
   plan->finished.swap(finished_);
   kv_.TakeHostFrees(plan);
   MakeWayForSuspects();
   PlanDecodes();
+  CollectPrefills();
+  if (!preempted_) Admit();
   PlanPrefills();
-  if (!preempted_) Admit(now);
   samples->insert(samples->end(), prefill_samples_.begin(), prefill_samples_.end());
   // Only now: within one plan nobody enters with a block that another one is just being given.
   for (Sequence* s : prefilled_) kv_.Publish(s);
@@ -224,6 +230,7 @@ bool Scheduler::PlanGroupDecodes(size_t index) {
   if (group->search != nullptr) TellBeams(group);
   for (Sequence* s : ready_) {
     kv_.Grow(s, 1, plan_, nullptr);
+    shape_.AddDecode(s->num_computed);
     Charge(s, kGeneratedCost);
     plan_->decode.push_back(static_cast<uint32_t>(s->seq));
     samples_->push_back(s);
@@ -234,16 +241,52 @@ bool Scheduler::PlanGroupDecodes(size_t index) {
   return true;
 }
 
-void Scheduler::PlanPrefills() {
-  for (size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
-    SequenceGroup* group = running_[i];
-    bool room = true;
-    group->ForEachLive([&](Sequence& s) {
-      const bool prefilling = !group->forked || s.seq < 0 || s.num_remaining() > 1;
-      if (room && budget_ > 0 && prefilling && s.num_remaining() > 0) room = PlanPrefill(&s, i);
-    });
-    if (!room) return;
+int64_t Scheduler::PrefillRemaining(SequenceGroup* group) {
+  int64_t tokens = 0;
+  group->ForEachLive([&](Sequence& s) {
+    if (!Prefilling(s)) return;
+    tokens += s.num_remaining();
+    // What it will find in the cache is not computed.
+    if (s.seq < 0 && s.host_blocks.empty()) {
+      tokens -= static_cast<int64_t>(kv_.Match(&s).blocks.size()) * kv_.block_size();
+    }
+  });
+  return tokens;
+}
+
+// Who has tokens to catch up on, and how many of them this step may take.
+void Scheduler::CollectPrefills() {
+  prefills_.clear();
+  PrefillDemand demand;
+  for (SequenceGroup* group : running_) {
+    const int64_t remaining = PrefillRemaining(group);
+    if (remaining == 0) continue;
+    prefills_.push_back({group, remaining, 0});
+    group->ForEachLive([&](const Sequence& s) { demand.start = std::max(demand.start, s.num_computed); });
   }
+  demand.num_prompts = static_cast<int64_t>(prefills_.size()) + num_crowded_out_;
+  budget_ = PrefillBudget(cost_of_step_, options_.target_step_ms, shape_, demand, budget_);
+}
+
+void Scheduler::PlanPrefills() {
+  SharePrefill(budget_, &prefills_);
+  for (const PrefillShare& prefill : prefills_) {
+    if (prefill.share == 0) continue;
+    const auto at = PlaceOf(*prefill.group);
+    if (at == running_.end() || *at != prefill.group) continue;  // it gave way to an older one
+    if (!PlanGroupPrefill(static_cast<size_t>(at - running_.begin()), prefill.share)) return;
+  }
+}
+
+bool Scheduler::PlanGroupPrefill(size_t index, int64_t share) {
+  bool room = true;
+  running_[index]->ForEachLive([&](Sequence& s) {
+    if (!room || share == 0 || !Prefilling(s) || s.num_remaining() == 0) return;
+    const int64_t tokens = PlanPrefill(&s, index, share);
+    room = tokens > 0;
+    share -= tokens;
+  });
+  return room;
 }
 
 bool Scheduler::Restore(Sequence* s, size_t index) {
@@ -266,6 +309,7 @@ NewSequence* Scheduler::Enter(Sequence* s) {
   NewSequence* fresh = &plan_->new_sequences.back();
   fresh->block_ids = s->blocks;
   fresh->num_computed = static_cast<uint32_t>(s->num_computed);
+  s->group->first_scheduled = std::min(s->group->first_scheduled, now_);
   if (s->group->num_preemptions > 0 || s->group->crashes.any()) return fresh;
   cache_queried_tokens_ += s->num_known();
   cache_hit_tokens_ += s->num_computed;
@@ -273,10 +317,10 @@ NewSequence* Scheduler::Enter(Sequence* s) {
   return fresh;
 }
 
-bool Scheduler::PlanPrefill(Sequence* s, size_t index) {
+int64_t Scheduler::PlanPrefill(Sequence* s, size_t index, int64_t limit) {
   const bool swapped = !s->host_blocks.empty();
-  if (s->seq < 0 && !Restore(s, index)) return false;
-  int64_t tokens = std::min(budget_, s->num_remaining());
+  if (s->seq < 0 && !Restore(s, index)) return 0;
+  int64_t tokens = std::min(limit, s->num_remaining());
   while (kv_.TokensThatFit(*s, kv_.pool().num_free()) < tokens) {
     if (PreemptAfter(index)) continue;
     tokens = kv_.TokensThatFit(*s, kv_.pool().num_free());
@@ -285,23 +329,23 @@ bool Scheduler::PlanPrefill(Sequence* s, size_t index) {
   if (tokens == 0) {
     CHECK(!swapped) << "Restore left no room for " << s->group->request.request_id;
     if (s->seq < 0) kv_.Release(s);
-    return false;
+    return 0;
   }
   if (s->group->search != nullptr) TellBeams(s->group);
   NewSequence* fresh = s->seq < 0 ? Enter(s) : nullptr;
+  shape_.AddPrefill(s->num_computed, tokens);
   kv_.Grow(s, tokens, plan_, fresh);
   Charge(s, kPromptCost * static_cast<double>(s->num_computed - std::max(s->num_charged, s->num_computed - tokens)));
   prefilled_.push_back(s);
   const bool sample = s->num_remaining() == 0 && s->wants_sample();
   plan_->prefill.push_back({static_cast<uint32_t>(s->seq), static_cast<uint32_t>(tokens), sample});
-  budget_ -= tokens;
   s->group->planned_step = build_;
   if (sample) {
     prefill_samples_.push_back(s);
     ++s->in_flight;
     if (!s->group->forked) PlanFork(s);
   }
-  return true;
+  return tokens;
 }
 
 // The prompt is complete: every other choice starts as a fork of the leader and draws its first token from the same
@@ -338,42 +382,58 @@ void Scheduler::MakeWayForSuspects() {
   preempted_ = false;  // the suspect may enter at once
 }
 
-bool Scheduler::CanAdmit(SequenceGroup& group) {
-  if (num_seqs_ + group.num_unfinished() > options_.max_num_seqs) return false;
-  // What was sampled before a preemption must be known before the group can be computed again.
-  if (group.num_in_flight() > 0) return false;
+int64_t Scheduler::BlocksToCome(SequenceGroup* group) {
   int64_t blocks = 0;
-  group.ForEachLive([&](Sequence& s) {
-    if (!s.host_blocks.empty()) {
-      blocks += kv_.BlocksFor(s.num_known());
-      return;
-    }
+  group->ForEachLive([&](Sequence& s) {
+    blocks += kv_.BlocksFor(s.num_known()) - static_cast<int64_t>(s.blocks.size());
+    if (s.seq >= 0 || !s.host_blocks.empty()) return;
     const kv::KvManager::PrefixMatch match = kv_.Match(&s);
-    blocks += kv_.BlocksFor(s.num_known()) - static_cast<int64_t>(match.blocks.size()) + match.num_free;
+    blocks += match.num_free - static_cast<int64_t>(match.blocks.size());
   });
-  // A reserve for the running groups, so that admission does not cause preemption at once.
-  const int64_t reserve = running_.empty() ? 0 : 1 + kv_.pool().num_total() / 100;
-  return blocks + reserve <= kv_.pool().num_free();
+  return blocks;
 }
 
-void Scheduler::Admit(absl::Time now) {
+bool Scheduler::CanAdmit(SequenceGroup* group, int64_t promised) {
+  if (num_seqs_ + group->num_unfinished() > options_.max_num_seqs) return false;
+  // What was sampled before a preemption must be known before the group can be computed again.
+  if (group->num_in_flight() > 0) return false;
+  // A reserve for the running groups, so that admission does not cause preemption at once.
+  const int64_t reserve = running_.empty() ? 0 : 1 + kv_.pool().num_total() / 100;
+  return BlocksToCome(group) + promised + reserve <= kv_.pool().num_free();
+}
+
+void Scheduler::Admit() {
+  int64_t tokens = 0, promised = 0;  // blocks, to prompts that are computed in part
+  for (const PrefillShare& prefill : prefills_) {
+    tokens += prefill.remaining;
+    promised += BlocksToCome(prefill.group);
+  }
+  num_crowded_out_ = 0;
   while (!waiting_.empty() && budget_ > 0) {
+    if (tokens >= budget_ && static_cast<int64_t>(prefills_.size()) >= kMaxPartialPrefills) {
+      num_crowded_out_ = waiting_.size();
+      return;
+    }
     if (has_suspects_ && !running_.empty()) return;
     SequenceGroup* group = has_suspects_ ? suspect_ : waiting_.Next(tenants_);
-    if (!CanAdmit(*group)) return;
+    if (!CanAdmit(group, promised)) return;
     waiting_.Remove(group);
     num_seqs_ += group->num_unfinished();
-    const auto at =
-        std::lower_bound(running_.begin(), running_.end(), group,
-                         [this](const SequenceGroup* a, const SequenceGroup* b) { return waiting_.Before(*a, *b); });
-    const size_t index = static_cast<size_t>(at - running_.begin());
-    running_.insert(at, group);
-    group->first_scheduled = std::min(group->first_scheduled, now);
-    bool room = true;
-    group->ForEachLive([&](Sequence& s) {
-      if (room && budget_ > 0) room = PlanPrefill(&s, index);
-    });
+    running_.insert(PlaceOf(*group), group);
+    promised += BlocksToCome(group);
+    const PrefillShare prefill = {group, PrefillRemaining(group), 0};
+    tokens += prefill.remaining;
+    prefills_.insert(std::lower_bound(prefills_.begin(), prefills_.end(), prefill,
+                                      [this](const PrefillShare& a, const PrefillShare& b) {
+                                        return waiting_.Before(*a.group, *b.group);
+                                      }),
+                     prefill);
   }
+}
+
+std::vector<SequenceGroup*>::iterator Scheduler::PlaceOf(const SequenceGroup& group) {
+  return std::lower_bound(running_.begin(), running_.end(), &group,
+                          [this](const SequenceGroup* a, const SequenceGroup* b) { return waiting_.Before(*a, *b); });
 }
 
 // Preempts the latest running group after `index` that has no item in this plan. False: there is none.

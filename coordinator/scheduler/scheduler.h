@@ -1,10 +1,12 @@
-// Decides what the next step computes: continuous batching, chunked prefill, first come first served, preemption by
-// recompute. Pure: no clock, thread or I/O; engine thread only.
+// Decides what the next step computes: continuous batching, chunked prefill within a budget in time, preemption by
+// swap or recompute. Pure: no clock, thread or I/O; engine thread only.
 //
-// One rule for prefill and decode: a sequence's num_computed chases num_known. Order of a plan: running decodes,
-// running prefills, then waiting groups.
+// One rule for prefill and decode: a sequence's num_computed chases num_known. Order of a plan: running decodes, then
+// who waits is admitted while the rest of the step has room for it, then prefills (prefill_budget.h says how much of
+// which).
 // Invariants:
-//   D1  A plan has at most max_num_batched_tokens tokens, and at most max_num_seqs sequences live on the ranks.
+//   D1  A plan has at most max_num_batched_tokens tokens, and at most max_num_seqs sequences live on the ranks. Every
+//       plan with work to catch up on takes at least one token of it.
 //   D2  Running and waiting groups are each in order of arrival; a preempted group waits at its place by arrival.
 //   D3  A group that has an item in the plan being built is not preempted by that plan.
 //   D4  The oldest running group always gets what it needs (Fits was checked at the door), so that the system makes
@@ -19,6 +21,8 @@
 #include "absl/time/time.h"
 #include "coordinator/kv/kv_manager.h"
 #include "coordinator/request/sequence_group.h"
+#include "coordinator/scheduler/prefill_budget.h"
+#include "coordinator/scheduler/step_cost.h"
 #include "coordinator/scheduler/step_plan.h"
 #include "coordinator/scheduler/tenant_counters.h"
 #include "coordinator/scheduler/waiting_queue.h"
@@ -31,6 +35,7 @@ struct SchedulerOptions {
   Policy policy = Policy::kFcfs;
   PreemptionMode preemption_mode = PreemptionMode::kAuto;
   kv::KvOptions kv;
+  int64_t target_step_ms = kNoTarget;  // or kAutoTarget; see prefill_budget.h
 };
 
 // What preemption costs, learned from the ranks' own times. Zero = not measured yet.
@@ -59,6 +64,11 @@ class Scheduler {
     finished_.swap(plan->finished);
     kv_.TakeBackHostFrees(plan);
   }
+
+  // The size of the plan that BuildPlan made last, and what a step of such a size took on the ranks.
+  const StepShape& shape() const { return shape_; }
+  void NoteStep(const StepShape& shape, double seconds) { cost_of_step_.Learn(shape, seconds); }
+  const StepCost& cost_of_step() const { return cost_of_step_; }
 
   // A token was committed: blocks that are full now may be shared.
   void Publish(request::Sequence* sequence) { kv_.Publish(sequence); }
@@ -92,16 +102,25 @@ class Scheduler {
  private:
   void PlanDecodes();
   bool PlanGroupDecodes(size_t index);
+  int64_t PrefillRemaining(request::SequenceGroup* group);
+  void CollectPrefills();
   void PlanPrefills();
   // False: no block to be had in this step.
-  bool PlanPrefill(request::Sequence* sequence, size_t index);
+  bool PlanGroupPrefill(size_t index, int64_t share);
+  // At most `limit` tokens; returns how many. 0: no block to be had in this step.
+  int64_t PlanPrefill(request::Sequence* sequence, size_t index, int64_t limit);
   void PlanFork(request::Sequence* leader);
   void TellBeams(request::SequenceGroup* group);
-  void Admit(absl::Time now);
+  void Admit();
   void Charge(request::Sequence* sequence, double tokens);
   request::SequenceGroup* NextSuspect() const;
   void MakeWayForSuspects();
-  bool CanAdmit(request::SequenceGroup& group);
+  // Free blocks that the group takes until all that is known of it is computed.
+  int64_t BlocksToCome(request::SequenceGroup* group);
+  // `promised` blocks are free but others need them to finish their prompts.
+  bool CanAdmit(request::SequenceGroup* group, int64_t promised);
+  // Where the group stands among the running, or would.
+  std::vector<request::SequenceGroup*>::iterator PlaceOf(const request::SequenceGroup& group);
   // Gives a sequence its place on the ranks, with what the prefix cache has of it.
   NewSequence* Enter(request::Sequence* sequence);
   bool PreemptAfter(size_t index);
@@ -127,6 +146,8 @@ class Scheduler {
   int64_t num_preemptions_ = 0;
   int64_t num_swaps_ = 0;
   PreemptionCost cost_;
+  StepCost cost_of_step_;
+  int64_t num_crowded_out_ = 0;  // groups that could not be admitted for want of prefill
   int64_t cache_queried_tokens_ = 0;
   int64_t cache_hit_tokens_ = 0;
 
@@ -137,6 +158,9 @@ class Scheduler {
   std::vector<request::Sequence*> prefill_samples_;  // come after all decodes in batch order
   std::vector<request::Sequence*> prefilled_;
   std::vector<request::Sequence*> ready_;
+  std::vector<PrefillShare> prefills_;  // in order of precedence
+  StepShape shape_;
+  absl::Time now_;
   int64_t budget_ = 0;
   uint64_t build_ = 0;  // counts plans built
   bool preempted_ = false;

@@ -101,6 +101,73 @@ TEST_F(SchedulerTest, SeveralPromptsShareAStep) {
   EXPECT_FALSE(plan_.prefill[2].sample);
 }
 
+TEST_F(SchedulerTest, AShortPromptDoesNotWaitBehindALongOne) {
+  Make(8, 32, 400);
+  SequenceGroup* long_one = Add(500);
+  Step();
+  EXPECT_EQ(plan_.prefill[0].num_tokens, 32u) << "alone it has all of the step";
+  SequenceGroup* as_long = Add(500);
+  SequenceGroup* short_one = Add(10);
+  Step();
+  ASSERT_EQ(plan_.prefill.size(), 2u);
+  EXPECT_EQ(plan_.prefill[0].num_tokens, 22u);
+  EXPECT_EQ(plan_.prefill[1].num_tokens, 10u);
+  EXPECT_EQ(short_one->sequences[0].output.size(), 1u);
+  EXPECT_EQ(as_long->sequences[0].num_computed, 0) << "no use in two long ones side by side";
+  while (long_one->sequences[0].output.empty()) ASSERT_TRUE(Step());
+  EXPECT_LT(as_long->sequences[0].num_computed, 32);
+}
+
+TEST_F(SchedulerTest, FewPromptsAreInPartsAndTheirBlocksArePromised) {
+  Make(8, 16, 400);
+  for (int i = 0; i < 8; ++i) Add(100);
+  Step();
+  EXPECT_EQ(scheduler_->running().size(), static_cast<size_t>(kMaxPartialPrefills));
+  Make(8, 16, 30);
+  SequenceGroup* first = Add(60, 5);
+  Add(64, 5);
+  Step();
+  EXPECT_EQ(scheduler_->running().size(), 1u) << "of 26 free blocks the first prompt will take 11";
+  while (first->sequences[0].output.size() < 5) ASSERT_TRUE(Step());
+  EXPECT_EQ(scheduler_->running().size(), 1u);
+  scheduler_->FinishSequence(&first->sequences[0]);
+  scheduler_->Remove(first);
+  ASSERT_TRUE(Step());
+  EXPECT_TRUE(scheduler_->waiting().empty());
+  EXPECT_EQ(scheduler_->num_preemptions(), 0);
+}
+
+TEST_F(SchedulerTest, PromptsLeaveTheDecodesTheirPace) {
+  ReplicaInfo info;
+  info.device_blocks = 2000;
+  info.block_size = 4;
+  SchedulerOptions options;
+  options.target_step_ms = kAutoTarget;
+  scheduler_ = std::make_unique<Scheduler>(options, info);
+  const auto seconds = [this] {
+    return 8e-3 + 1e-3 * scheduler_->shape().decodes + 0.5e-3 * scheduler_->shape().prefill_tokens;
+  };
+  const auto timed_step = [&] {
+    ASSERT_TRUE(Step());
+    scheduler_->NoteStep(scheduler_->shape(), seconds());
+  };
+  for (int i = 0; i < 16; ++i) Add(20, 10000);
+  for (int i = 0; i < 100; ++i) timed_step();
+  ASSERT_EQ(plan_.decode.size(), 16u);
+  const double alone = seconds();
+  SequenceGroup* prompt = Add(4000);
+  double longest = 0;
+  int steps = 0;
+  for (; prompt->sequences[0].output.empty(); ++steps) {
+    timed_step();
+    EXPECT_EQ(plan_.decode.size(), 16u);
+    longest = std::max(longest, seconds());
+  }
+  EXPECT_LT(longest, 2 * alone);
+  EXPECT_GT(longest, 1.5 * alone);
+  EXPECT_LT(steps, 150) << "and the prompt has what is left of the time";
+}
+
 TEST_F(SchedulerTest, MaxNumSeqsCountsChoices) {
   Make(4, 64, 100);
   Add(5, 10, 3);
