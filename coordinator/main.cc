@@ -112,6 +112,8 @@ namespace quire {
 namespace {
 
 constexpr char kVersion[] = "0.1.0";
+// At 9 bytes each they fit a session message.
+constexpr int64_t kStepLogprobsMax = 6 << 20;
 
 constexpr char kUsage[] =
     "Quire's coordinator: serves a model from tensor-parallel workers over gRPC.\n\n"
@@ -191,6 +193,13 @@ absl::Status CheckFlags() {
     return absl::InvalidArgumentError(absl::StrCat(
         "--max_num_batched_tokens=", absl::GetFlag(FLAGS_max_num_batched_tokens), " must be at least --max_num_seqs=",
         absl::GetFlag(FLAGS_max_num_seqs), ", so that every running sequence gets its token in a step"));
+  }
+  // A step's answer is one message.
+  const int64_t logprobs =
+      int64_t{absl::GetFlag(FLAGS_max_num_batched_tokens)} * (1 + absl::GetFlag(FLAGS_max_logprobs));
+  if (logprobs > kStepLogprobsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("--max_num_batched_tokens x (1 + --max_logprobs) is ", logprobs,
+                                                   ", must be at most ", kStepLogprobsMax));
   }
   const double utilization = absl::GetFlag(FLAGS_gpu_memory_utilization);
   if (!(utilization > 0 && utilization <= 1)) {

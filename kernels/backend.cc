@@ -231,7 +231,10 @@ void Backend::LogProbs(const TensorView& logits, absl::Span<const SampleRow> row
 
 void Backend::Sample(const TensorView& logits, absl::Span<const SampleRow> rows, absl::Span<SampleResult> results) {
   CheckSampleArgs(logits, rows.size(), results.size());
-  for (const SampleRow& row : rows) CheckSampleRow(row);
+  for (const SampleRow& row : rows) {
+    CheckSampleRow(row);
+    CHECK_LT(row.given, logits.dim(1)) << logits.ToString();
+  }
   if (!rows.empty()) DoSample(logits, rows, results);
 }
 

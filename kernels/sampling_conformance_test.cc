@@ -194,6 +194,29 @@ TEST_P(SamplingConformance, EditsInOrderAndLogprobsOfTheRawRow) {
 }
 
 // A large vocabulary, where the passes skip most ids: the same draw as an exhaustive one.
+// A given token is not drawn, whatever the row's filters are; its log-prob is that of the raw row.
+TEST_P(SamplingConformance, GivenTokensAreScoredNotDrawn) {
+  std::vector<float> logits = {std::log(0.125f), std::log(0.5f), std::log(0.125f), std::log(0.25f)};
+  const TensorView view = MakeView(logits.data(), DType::kF32, {1, 4});
+  for (int32_t given = 0; given < 4; ++given) {
+    SampleRow row;
+    row.top_k = 1;
+    row.given = given;
+    for (const int32_t num_logprobs : {0, 2}) {
+      row.num_logprobs = num_logprobs;
+      std::vector<SampleResult> results(1);
+      backend_->LogProbs(view, {row}, absl::MakeSpan(results));
+      backend_->Sample(view, {row}, absl::MakeSpan(results));
+      EXPECT_EQ(results[0].token, given);
+      EXPECT_NEAR(results[0].logprob, logits[given], 1e-6);
+      ASSERT_EQ(results[0].top.size(), static_cast<size_t>(num_logprobs));
+      if (num_logprobs > 0) {
+        EXPECT_EQ(results[0].top[0].first, 1);
+      }
+    }
+  }
+}
+
 TEST_P(SamplingConformance, LargeVocabulary) {
   CpuBackendOptions options;
   options.reference = true;

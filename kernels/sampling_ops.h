@@ -44,6 +44,7 @@ struct SampleRow {
   uint64_t seed = 0;
   uint32_t position = 0;      // of the output token, 0-based
   uint32_t choice = 0;        // index among the choices of the request
+  int32_t given = -1;         // a token of the prompt: nothing is drawn, its log-prob is taken; -1 = draw
   int32_t num_logprobs = -1;  // -1 = none; 0 = the drawn token's only; n = the n most probable as well
 };
 

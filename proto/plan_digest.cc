@@ -76,6 +76,9 @@ void AddSequence(const worker::v1::NewSequence& s, Mixer* m) {
   m->AddList(s.logit_bias().ids());
   m->AddList(s.logit_bias().values());
   m->Add(uint64_t{s.given_tokens()});
+  m->Add(uint64_t{s.has_prompt_rows()});
+  m->Add(uint64_t{s.prompt_rows().first()});
+  m->Add(uint64_t{s.prompt_rows().num_top()});
 }
 
 }  // namespace

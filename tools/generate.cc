@@ -54,6 +54,8 @@ ABSL_FLAG(std::string, seed, "", "an integer; empty = drawn by the server (shown
 ABSL_FLAG(std::vector<std::string>, stop, {},
           "a stop string, may be given several times; C escapes; not split at commas");
 ABSL_FLAG(int64_t, logprobs, -1, "print log-probabilities: of the token and of this many of the likeliest");
+ABSL_FLAG(int64_t, prompt_logprobs, -1, "likewise for the prompt's tokens");
+ABSL_FLAG(bool, echo, false, "print the prompt before the output");
 ABSL_FLAG(bool, ignore_eos, false, "go on after the end of the text");
 ABSL_FLAG(bool, json, false, "print each response as one line of JSON");
 ABSL_FLAG(bool, no_stream, false, "ask for the whole answer at once");
@@ -64,7 +66,6 @@ namespace {
 
 using quire::v1::GenerateRequest;
 using quire::v1::GenerateResponse;
-using quire::v1::OutputLogprobs;
 
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
@@ -146,6 +147,9 @@ GenerateRequest MakeRequest(const std::string& prompt, const std::vector<std::st
   SetCount("min_tokens", absl::GetFlag(FLAGS_min_tokens), [p](uint32_t v) { p->set_min_tokens(v); });
   SetCount("n", absl::GetFlag(FLAGS_n), [p](uint32_t v) { p->set_n(v); });
   SetCount("logprobs", absl::GetFlag(FLAGS_logprobs), [p](uint32_t v) { p->set_logprobs(static_cast<int32_t>(v)); });
+  SetCount("prompt_logprobs", absl::GetFlag(FLAGS_prompt_logprobs),
+           [p](uint32_t v) { p->set_prompt_logprobs(static_cast<int32_t>(v)); });
+  if (absl::GetFlag(FLAGS_echo)) request.set_echo(true);
   if (const std::string seed = absl::GetFlag(FLAGS_seed); !seed.empty()) {
     int64_t value = 0;
     if (!absl::SimpleAtoi(seed, &value)) UsageError(absl::StrCat("--seed wants an integer, got '", seed, "'"));
@@ -169,10 +173,12 @@ void PrintJson(const GenerateResponse& response) {
 // Control characters would break the lines.
 std::string Printable(const std::string& text) { return absl::Utf8SafeCEscape(text); }
 
-void PrintLogprobs(const OutputLogprobs& logprobs) {
+template <typename Logprobs>  // of the output or of the input
+void PrintLogprobs(const Logprobs& logprobs) {
   for (const quire::v1::PositionLogprobs& position : logprobs.positions()) {
     std::string line =
-        absl::StrFormat("%9.4f  '%s'", position.sampled().logprob(), Printable(position.sampled().token()));
+        position.sampled().has_logprob() ? absl::StrFormat("%9.4f", position.sampled().logprob()) : "        -";
+    absl::StrAppend(&line, "  '", Printable(position.sampled().token()), "'");
     for (const quire::v1::TokenLogprob& top : position.top()) {
       absl::StrAppendFormat(&line, "  %.4f '%s'", top.logprob(), Printable(top.token()));
     }
@@ -223,6 +229,7 @@ class Printer {
 
   // Several choices come interleaved: each is kept until it is whole.
   void TakeChunk(const GenerateResponse::Chunk& chunk) {
+    if (chunk.has_input_logprobs()) PrintLogprobs(chunk.input_logprobs());
     if (chunk.has_output_logprobs()) PrintLogprobs(chunk.output_logprobs());
     if (!labelled()) return Write(chunk.text());
     if (texts_.size() <= chunk.index()) texts_.resize(chunk.index() + 1);
@@ -230,6 +237,7 @@ class Printer {
   }
 
   void TakeComplete(const GenerateResponse::Complete& complete) {
+    if (complete.has_input_logprobs()) PrintLogprobs(complete.input_logprobs());
     if (complete.has_output_logprobs()) PrintLogprobs(complete.output_logprobs());
     if (!labelled()) return Write(complete.text());
     std::string text = complete.index() < texts_.size() ? texts_[complete.index()] : "";

@@ -44,6 +44,10 @@ void EncodeSampling(const RankSampling& from, worker::v1::NewSequence* to) {
   Assign(from.banned_until_min, to->mutable_banned_until_min());
   to->set_num_logprobs(from.num_logprobs);
   to->set_given_tokens(from.given_tokens);
+  if (from.prompt_rows.has_value()) {
+    to->mutable_prompt_rows()->set_first(from.prompt_rows->first);
+    to->mutable_prompt_rows()->set_num_top(from.prompt_rows->num_top);
+  }
   if (from.logit_bias.empty()) return;
   for (const auto& [id, value] : from.logit_bias) {
     to->mutable_logit_bias()->add_ids(static_cast<uint32_t>(id));
@@ -86,6 +90,21 @@ void EncodeTables(const StepPlan& plan, worker::v1::Step* to) {
   Assign(plan.swap_outs, to->mutable_swap_outs());
   Assign(plan.block_copies, to->mutable_block_copies());
   Assign(plan.swap_ins, to->mutable_swap_ins());
+}
+
+// As many alternatives for each position as there are for all; a reply that does not divide is judged by its rows.
+std::vector<TokenLogprobs> DecodePromptLogprobs(const worker::v1::PromptLogprobs& from) {
+  std::vector<TokenLogprobs> rows(from.sampled_size());
+  if (rows.empty()) return rows;
+  const int num_top = std::min(from.top_ids_size(), from.top_values_size()) / from.sampled_size();
+  for (int i = 0; i < from.sampled_size(); ++i) {
+    rows[i].sampled = from.sampled(i);
+    rows[i].top.reserve(num_top);
+    for (int k = i * num_top; k < (i + 1) * num_top; ++k) {
+      rows[i].top.emplace_back(static_cast<int32_t>(from.top_ids(k)), from.top_values(k));
+    }
+  }
+  return rows;
 }
 
 }  // namespace
@@ -131,6 +150,9 @@ RankReply DecodeDone(const worker::v1::Done& done) {
     const int count = std::min(from.top_ids_size(), from.top_values_size());
     to.top.reserve(count);
     for (int i = 0; i < count; ++i) to.top.emplace_back(static_cast<int32_t>(from.top_ids(i)), from.top_values(i));
+  }
+  for (const worker::v1::PromptLogprobs& from : done.prompt_logprobs()) {
+    reply.prompt_logprobs.push_back(DecodePromptLogprobs(from));
   }
   reply.usage.device_blocks_total = done.device_blocks_total();
   reply.usage.device_blocks_used = done.device_blocks_used();

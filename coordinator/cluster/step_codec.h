@@ -43,8 +43,9 @@ struct RankReply {
   uint64_t step = 0;
   uint64_t digest = 0;
   uint32_t rank = 0;
-  std::vector<int32_t> tokens;          // rank 0 only
-  std::vector<TokenLogprobs> logprobs;  // rank 0 only
+  std::vector<int32_t> tokens;                              // rank 0 only
+  std::vector<TokenLogprobs> logprobs;                      // rank 0 only
+  std::vector<std::vector<TokenLogprobs>> prompt_logprobs;  // rank 0 only
   RankUsage usage;
 };
 

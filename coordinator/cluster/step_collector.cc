@@ -72,6 +72,7 @@ absl::StatusOr<std::optional<StepResult>> StepCollector::Add(int rank, RankReply
   if (rank == 0) {
     item.result.tokens = std::move(reply.tokens);
     item.result.logprobs = std::move(reply.logprobs);
+    item.result.prompt_logprobs = std::move(reply.prompt_logprobs);
   }
   if (++item.num_answers < world_size_) return std::nullopt;
   // Every rank answers in order, so the step that is complete first is the oldest.

@@ -141,6 +141,7 @@ void Core::End(Group* group, const absl::Status& status) {
   group->ended = true;
   scheduler_->Remove(group);
   live_.erase(group->request.request_id);
+  prompt_logprobs_.Forget(group->id);
   actions_->ends.push_back({group->id, status, TimingOf(*group, now_)});
   EraseIfDrained(group);
 }
@@ -168,7 +169,20 @@ void Core::ExpireDeadlines() {
 bool Core::ResultFits(const StepResult& result, const InFlight& flight) const {
   size_t wanted = 0;
   for (const Sequence* s : flight.samples) wanted += s->group->rank_logprobs() >= 0;
+  if (result.prompt_logprobs.size() != flight.prompt_chunks.size()) return false;
+  for (size_t i = 0; i < flight.prompt_chunks.size(); ++i) {
+    if (result.prompt_logprobs[i].size() != static_cast<size_t>(flight.prompt_chunks[i].count)) return false;
+  }
   return result.tokens.size() == flight.samples.size() && result.logprobs.size() == wanted;
+}
+
+void Core::TakePromptLogprobs(const InFlight& flight, StepResult* result) {
+  for (size_t i = 0; i < flight.prompt_chunks.size(); ++i) {
+    const auto it = groups_.find(flight.prompt_chunks[i].group_id);
+    if (it == groups_.end() || it->second->ended) continue;
+    it->second->num_prompt_rows =
+        prompt_logprobs_.Add(it->first, flight.prompt_chunks[i].first, std::move(result->prompt_logprobs[i]));
+  }
 }
 
 void Core::Handle(StepDoneEvent& event) {
@@ -179,9 +193,9 @@ void Core::Handle(StepDoneEvent& event) {
   }
   InFlight& flight = flights_[first_flight_];
   if (!ResultFits(result, flight)) {
-    ReplicaDownEvent down{epoch_,
-                          absl::InternalError(absl::StrCat("step ", result.step, " answered ", result.tokens.size(),
-                                                           " tokens for ", flight.samples.size(), " items"))};
+    ReplicaDownEvent down{epoch_, absl::InternalError(absl::StrCat(
+                                      "step ", result.step, " answered ", result.tokens.size(), " tokens for ",
+                                      flight.samples.size(), " items, or log-probs that nobody asked for"))};
     Handle(down);
     return;
   }
@@ -189,6 +203,7 @@ void Core::Handle(StepDoneEvent& event) {
   --num_in_flight_;
   form_attempts_ = 0;  // the replica works
   NoteStepTime(flight, result);
+  TakePromptLogprobs(flight, &result);
   size_t next_logprobs = 0;
   for (size_t i = 0; i < flight.samples.size(); ++i) {
     Sequence* sequence = flight.samples[i];
@@ -218,6 +233,7 @@ void Core::Commit(Sequence* sequence, int32_t token, TokenLogprobs* logprobs) {
   emit.id = group->id;
   emit.delta.index = sequence->index;
   emit.delta.cached_tokens = group->cached_tokens;
+  emit.delta.prompt_logprobs = prompt_logprobs_.Take(group->id);
   emit.delta.offset = sequence->output.size();
   sequence->output.push_back(token);
   emit.delta.tokens.emplace_back();
@@ -364,6 +380,7 @@ void Core::Plan() {
     StepPlan& plan = flight.plan;
     plan.Clear();
     const bool works = scheduler_->BuildPlan(now_, &plan, &flight.samples);
+    flight.prompt_chunks = scheduler_->prompt_chunks();
     if (!works && plan.finished.empty() && plan.host_frees.empty()) return;
     if (!works && num_in_flight_ > 0) {  // goes with a later step
       scheduler_->TakeBackFinished(&plan);

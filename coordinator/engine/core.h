@@ -25,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "coordinator/engine/output.h"
+#include "coordinator/engine/prompt_logprobs.h"
 #include "coordinator/request/sequence_group.h"
 #include "coordinator/scheduler/scheduler.h"
 
@@ -132,10 +133,12 @@ class Core {
   void CheckInvariants() const;
 
  private:
+  using PromptChunk = scheduler::Scheduler::PromptChunk;
   struct InFlight {
     StepPlan plan;
     std::vector<request::Sequence*> samples;  // in batch order
     scheduler::StepShape shape;
+    std::vector<PromptChunk> prompt_chunks;   // likewise
   };
   using Group = request::SequenceGroup;
 
@@ -150,6 +153,7 @@ class Core {
 
   absl::Status Admissible(const request::Request& request) const;
   bool ResultFits(const StepResult& result, const InFlight& flight) const;
+  void TakePromptLogprobs(const InFlight& flight, StepResult* result);
   void Commit(request::Sequence* sequence, int32_t token, TokenLogprobs* logprobs);
   // Of beam search (core_beams.cc).
   void StartBeams(Group* group);
@@ -172,7 +176,8 @@ class Core {
   ReplicaInfo replica_;
   std::unordered_map<uint64_t, std::unique_ptr<Group>> groups_;  // live, and ended ones with samples in flight
   std::unordered_map<std::string, Group*> live_;                 // by request_id
-  std::array<InFlight, kMaxInFlight> flights_;                   // a ring
+  PromptLogprobs prompt_logprobs_;
+  std::array<InFlight, kMaxInFlight> flights_;  // a ring
   int first_flight_ = 0;
   int num_in_flight_ = 0;
 

@@ -175,6 +175,7 @@ void Core::EmitHypotheses(Group* group) {
     emit.id = group->id;
     emit.delta.index = i;
     emit.delta.cached_tokens = group->cached_tokens;
+    emit.delta.prompt_logprobs = prompt_logprobs_.Take(group->id);
     emit.delta.finished = true;
     emit.delta.reason = request::FinishReason::kAbort;  // a vocabulary too small for n different texts
     if (i >= best.size()) continue;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/time/time.h"
@@ -22,7 +23,9 @@ using request::FinishReason;
 // News of one choice after one step.
 struct ChoiceDelta {
   uint32_t index = 0;
-  int64_t cached_tokens = 0;                  // of the prompt, found in the prefix cache
+  int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache
+  // In the request's first delta, if it asked: of the prompt's tokens from the second on.
+  std::vector<TokenLogprobs> prompt_logprobs;
   uint64_t offset = 0;                        // of tokens[0] in the choice's output
   absl::InlinedVector<TokenDelta, 1> tokens;  // usually one
   std::string text;                           // may trail the tokens

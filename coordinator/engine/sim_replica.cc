@@ -41,6 +41,16 @@ std::vector<std::pair<int32_t, float>> SimRow(uint64_t prefix, int32_t size, int
   return row;
 }
 
+TokenLogprobs SimPromptLogprobs(uint64_t prefix, int32_t token, uint32_t num_top) {
+  TokenLogprobs row;
+  row.sampled = SimLogprob(prefix, token);
+  for (uint32_t k = 0; k < num_top; ++k) {
+    const auto id = static_cast<int32_t>(k);
+    row.top.emplace_back(id, SimLogprob(prefix, id));
+  }
+  return row;
+}
+
 SimReplica::SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab, int64_t num_host_blocks)
     : block_size_(block_size),
       vocab_(vocab),
@@ -131,6 +141,18 @@ void SimReplica::Compute(Sequence* s, int64_t num_tokens) {
   }
 }
 
+// Of the tokens that were computed last. Row p is about token p + 1.
+void SimReplica::Score(const Sequence& s, int64_t num_tokens, StepResult* result) {
+  if (!s.sampling.prompt_rows.has_value()) return;
+  const int64_t begin = std::max<int64_t>(s.sampling.prompt_rows->first, s.num_computed - num_tokens + 1);
+  const int64_t end = std::min(s.prompt_len, s.num_computed + 1);
+  if (begin >= end) return;
+  std::vector<TokenLogprobs>& rows = result->prompt_logprobs.emplace_back();
+  for (int64_t p = begin; p < end; ++p) {
+    rows.push_back(SimPromptLogprobs(Slot(s, p - 1), s.tokens[p], s.sampling.prompt_rows->num_top));
+  }
+}
+
 void SimReplica::Draw(Sequence* s, StepResult* result) {
   const int64_t position = static_cast<int64_t>(s->tokens.size()) - s->prompt_len;
   CHECK_EQ(s->num_computed, static_cast<int64_t>(s->tokens.size())) << "draws before all tokens are computed";
@@ -165,6 +187,7 @@ StepResult SimReplica::Run(const StepPlan& plan) {
   }
   for (const PrefillItem& item : plan.prefill) {
     compute(item.seq, item.num_tokens);
+    Score(Get(item.seq), item.num_tokens, &result);
     if (!item.sample) continue;
     const Sequence before = Get(item.seq);
     Draw(&Get(item.seq), &result);

@@ -23,6 +23,8 @@ int32_t SimDraw(uint64_t prefix, uint64_t seed, uint32_t choice, int64_t positio
 float SimLogprob(uint64_t prefix, int32_t token);
 // The `size` most probable tokens after a prefix with their log-probs, ties to the lowest id.
 std::vector<std::pair<int32_t, float>> SimRow(uint64_t prefix, int32_t size, int32_t vocab);
+// Of a prompt token after a prefix, with made-up alternatives.
+TokenLogprobs SimPromptLogprobs(uint64_t prefix, int32_t token, uint32_t num_top);
 
 class SimReplica {
  public:
@@ -49,6 +51,7 @@ class SimReplica {
   void Apply(const StepPlan& plan);
   void SwapIn(const StepPlan& plan);
   void Compute(Sequence* sequence, int64_t num_tokens);
+  void Score(const Sequence& sequence, int64_t num_tokens, StepResult* result);
   void Draw(Sequence* sequence, StepResult* result);
   uint64_t& Slot(const Sequence& sequence, int64_t position);
 

@@ -26,6 +26,7 @@ void SimCoverage::Add(const SimCoverage& o) {
   stale_results += o.stale_results, stop_strings += o.stop_strings, chunked_prefills += o.chunked_prefills;
   two_in_flight += o.two_in_flight, cache_hits += o.cache_hits, ran_alone += o.ran_alone, swaps += o.swaps;
   beam_searches += o.beam_searches, branches += o.branches;
+  scored_prompts += o.scored_prompts;
 }
 
 namespace {
@@ -84,6 +85,7 @@ class Simulation {
     std::vector<std::vector<int32_t>> tokens;  // by choice
     std::vector<std::string> texts;
     std::vector<bool> finished;
+    std::vector<TokenLogprobs> prompt_logprobs;
     bool ended = false;
   };
 
@@ -103,6 +105,7 @@ class Simulation {
   void Receive(const EmitAction& emit);
   void End(const EndAction& end);
   void EndBeams(const Client& client, const absl::Status& status);
+  void CheckPromptLogprobs(const Client& client);
   void CheckAtEnd();
 
   // MakeOptions draws these, so they stand before core_.
@@ -169,6 +172,7 @@ request::Request Simulation::MakeRequest() {
   r.params.seed = rng_();
   r.params.ignore_eos = Chance(0.3);
   r.params.logprobs = Chance(0.3) ? 2 : -1;
+  r.params.prompt_logprobs = Chance(0.2) ? static_cast<int32_t>(Uniform(0, 2)) : -1;
   if (Chance(0.2)) r.params.min_tokens = static_cast<uint32_t>(Uniform(0, r.params.max_tokens));
   if (Chance(0.3)) r.params.stop = {"ab", "cde", "jj"};
   if (Chance(0.1)) r.deadline = now_ + Delay(60);
@@ -247,9 +251,29 @@ void Simulation::Receive(const EmitAction& emit) {
   CHECK(!client.ended) << "output after the end of " << client.request.request_id;
   CHECK(!client.finished[delta.index]) << "output after the choice finished";
   CHECK_EQ(delta.offset, client.tokens[delta.index].size()) << "a gap in " << client.request.request_id;
+  if (!delta.prompt_logprobs.empty()) {
+    for (const auto& tokens : client.tokens) CHECK(tokens.empty()) << "log-probs of the prompt after output";
+    client.prompt_logprobs = delta.prompt_logprobs;
+  }
   for (const TokenDelta& t : delta.tokens) client.tokens[delta.index].push_back(t.token);
   client.texts[delta.index] += delta.text;
   client.finished[delta.index] = delta.finished;
+}
+
+// Every position but the first, once, whatever was preempted, lost or found in the cache on the way.
+void Simulation::CheckPromptLogprobs(const Client& client) {
+  const request::Request& r = client.request;
+  const int64_t wanted = r.params.prompt_logprobs < 0 ? 0 : static_cast<int64_t>(r.prompt_ids.size()) - 1;
+  CHECK_EQ(static_cast<int64_t>(client.prompt_logprobs.size()), wanted) << r.request_id;
+  uint64_t prefix = 0;
+  for (int64_t p = 0; p < wanted; ++p) {
+    prefix = SimPrefixHash(prefix, r.prompt_ids[p]);
+    const TokenLogprobs want =
+        SimPromptLogprobs(prefix, r.prompt_ids[p + 1], static_cast<uint32_t>(r.params.prompt_logprobs));
+    const TokenLogprobs& got = client.prompt_logprobs[p];
+    CHECK(got.sampled == want.sampled && got.top == want.top) << r.request_id << " position " << p + 1;
+  }
+  coverage_.scored_prompts += wanted > 0;
 }
 
 void Simulation::End(const EndAction& end) {
@@ -262,6 +286,7 @@ void Simulation::End(const EndAction& end) {
   coverage_.replica_failures += absl::IsInternal(end.status) || absl::IsUnavailable(end.status);
   coverage_.refused +=
       absl::IsResourceExhausted(end.status) || absl::IsAlreadyExists(end.status) || absl::IsInvalidArgument(end.status);
+  if (end.status.ok()) CheckPromptLogprobs(client);
   if (client.request.params.beam_width > 0) return EndBeams(client, end.status);
   for (uint32_t i = 0; i < client.request.params.n; ++i) {
     const Expected want = RunAlone(client.request, i, vocab_);

@@ -31,6 +31,7 @@ struct SimCoverage {
   int64_t chunked_prefills = 0;
   int64_t two_in_flight = 0;
   int64_t cache_hits = 0;  // tokens
+  int64_t scored_prompts = 0;
 
   void Add(const SimCoverage& other);
 };

@@ -56,6 +56,7 @@ TEST(Simulation, TenThousandSchedules) {
   EXPECT_GT(total.swaps, 1000);
   EXPECT_GT(total.beam_searches, 1000);
   EXPECT_GT(total.branches, 1000);
+  EXPECT_GT(total.scored_prompts, 1000);
   EXPECT_GT(total.preemptions - total.swaps, 1000);
 }
 

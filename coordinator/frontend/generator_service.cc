@@ -45,6 +45,11 @@ absl::Status NoTokenizer(absl::string_view field) {
   return FieldError(absl::StatusCode::kFailedPrecondition, field, "cannot be taken: this server has no tokenizer.");
 }
 
+bool SkipsSpecialTokens(const v1::GenerateRequest& message) {
+  const v1::SamplingParams& sampling = message.sampling_params();
+  return sampling.has_skip_special_tokens() ? sampling.skip_special_tokens() : true;
+}
+
 // Parses, handles, answers: one unary call.
 template <typename In, typename Out, typename Handler>
 grpc::ServerUnaryReactor* Answer(CallbackServerContext* context, const ByteBuffer* bytes, ByteBuffer* reply,
@@ -90,6 +95,7 @@ class GeneratorService final : public RawService {
   // Requires: tokenizer_.
   absl::StatusOr<std::vector<int32_t>> EncodeText(const std::string& text, bool add_special_tokens) const;
   Encode MakeEncode() const;
+  ResponseOptions MakeResponseOptions(const v1::GenerateRequest& message, const request::Request& request) const;
 
   const ServerOptions options_;
   engine::Engine* const engine_;
@@ -110,6 +116,29 @@ Encode GeneratorService::MakeEncode() const {
   return [this](const std::string& text) { return EncodeText(text, /*add_special_tokens=*/true); };
 }
 
+ResponseOptions GeneratorService::MakeResponseOptions(const v1::GenerateRequest& message,
+                                                      const request::Request& request) const {
+  ResponseOptions options;
+  options.stream = message.stream();
+  options.num_choices = request.params.n;
+  options.prompt_tokens = static_cast<uint32_t>(request.prompt_ids.size());
+  options.logprobs = request.params.logprobs >= 0;
+  options.prompt_logprobs = request.params.prompt_logprobs >= 0;
+  options.echo = message.echo();
+  options.seed = request.params.seed;
+  options.request_id = request.request_id;
+  if (options.logprobs || options.prompt_logprobs) options.token_text = MakeTokenText(tokenizer_);
+  if (options.echo || options.prompt_logprobs) {
+    options.prompt_ids.assign(request.prompt_ids.begin(), request.prompt_ids.end());
+  }
+  if (options.echo && message.has_text()) {
+    options.prompt_text = message.text();
+  } else if (options.echo && tokenizer_ != nullptr) {
+    options.prompt_text = tokenizer_->Decode(request.prompt_ids, SkipsSpecialTokens(message));
+  }
+  return options;
+}
+
 grpc::ServerWriteReactor<ByteBuffer>* GeneratorService::Generate(CallbackServerContext* context,
                                                                  const ByteBuffer* bytes) {
   v1::GenerateRequest message;
@@ -120,18 +149,9 @@ grpc::ServerWriteReactor<ByteBuffer>* GeneratorService::Generate(CallbackServerC
   if (!facts.ok()) return GenerateStream::Refuse(context, facts.status());
   absl::StatusOr<request::Request> request = Validate(message, (*facts)->limits, MakeEncode());
   if (!request.ok()) return GenerateStream::Refuse(context, request.status());
-  const v1::SamplingParams& sampling = message.sampling_params();
   request->deadline = DeadlineOf(*context);
-  request->make_decoder =
-      MakeDecoderFactory(tokenizer_, sampling.has_skip_special_tokens() ? sampling.skip_special_tokens() : true);
-  ResponseOptions options;
-  options.stream = message.stream();
-  options.num_choices = request->params.n;
-  options.prompt_tokens = static_cast<uint32_t>(request->prompt_ids.size());
-  options.logprobs = request->params.logprobs >= 0;
-  options.seed = request->params.seed;
-  options.request_id = request->request_id;
-  if (options.logprobs) options.token_text = MakeTokenText(tokenizer_);
+  request->make_decoder = MakeDecoderFactory(tokenizer_, SkipsSpecialTokens(message));
+  ResponseOptions options = MakeResponseOptions(message, *request);
   return GenerateStream::Start(context, engine_, *std::move(request), std::move(options));
 }
 

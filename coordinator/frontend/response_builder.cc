@@ -24,7 +24,10 @@ const char* FinishReasonName(engine::FinishReason reason) {
 }  // namespace
 
 ResponseBuilder::ResponseBuilder(ResponseOptions options)
-    : options_(std::move(options)), choices_(options_.num_choices) {}
+    : options_(std::move(options)), choices_(options_.num_choices) {
+  if (!options_.echo) return;
+  for (Choice& choice : choices_) choice.text = options_.prompt_text;
+}
 
 void ResponseBuilder::Add(const engine::ChoiceDelta& delta) {
   CHECK(!ended_) << "request " << options_.request_id;
@@ -32,6 +35,7 @@ void ResponseBuilder::Add(const engine::ChoiceDelta& delta) {
   Choice& choice = choices_[delta.index];
   CHECK(!choice.finished) << "request " << options_.request_id << " choice " << delta.index;
   CHECK_EQ(delta.offset, choice.ids.size()) << "request " << options_.request_id << " choice " << delta.index;
+  if (!delta.prompt_logprobs.empty()) prompt_logprobs_ = delta.prompt_logprobs;
   for (const engine::TokenDelta& token : delta.tokens) {
     choice.ids.push_back(static_cast<uint32_t>(token.token));
     if (options_.logprobs) choice.logprobs.push_back(token);
@@ -81,6 +85,10 @@ void ResponseBuilder::FillChunk(uint32_t index, v1::GenerateResponse* response) 
   chunk->set_prompt_tokens(options_.prompt_tokens);
   chunk->set_completion_tokens(static_cast<uint32_t>(choice.ids.size()));
   chunk->set_cached_tokens(cached_tokens_);
+  if (options_.echo && !std::exchange(choice.echoed, true)) {
+    chunk->mutable_prompt_token_ids()->Add(options_.prompt_ids.begin(), options_.prompt_ids.end());
+  }
+  if (options_.prompt_logprobs && !scored_) TakeInputLogprobs(chunk->mutable_input_logprobs());
   if (!choice.text.empty()) *chunk->mutable_text() = std::exchange(choice.text, std::string());
   if (options_.logprobs) TakeLogprobs(&choice, chunk->mutable_output_logprobs());
   choice.num_sent = choice.ids.size();
@@ -102,6 +110,10 @@ void ResponseBuilder::FillComplete(uint32_t index, v1::GenerateResponse* respons
     complete->set_matched_stop_str(choice.matched_stop_str);
   }
   *complete->mutable_text() = std::exchange(choice.text, std::string());
+  if (options_.echo && !std::exchange(choice.echoed, true)) {
+    complete->mutable_prompt_token_ids()->Add(options_.prompt_ids.begin(), options_.prompt_ids.end());
+  }
+  if (options_.prompt_logprobs && !scored_) TakeInputLogprobs(complete->mutable_input_logprobs());
   if (options_.logprobs && !options_.stream) TakeLogprobs(&choice, complete->mutable_output_logprobs());
   complete->mutable_timing()->set_queue_seconds(absl::ToDoubleSeconds(timing_.queue));
   complete->mutable_timing()->set_prefill_seconds(absl::ToDoubleSeconds(timing_.prefill));
@@ -110,16 +122,34 @@ void ResponseBuilder::FillComplete(uint32_t index, v1::GenerateResponse* respons
   complete->set_request_id(options_.request_id);
 }
 
+void ResponseBuilder::FillTokenLogprob(int32_t token, float logprob, v1::TokenLogprob* to) const {
+  to->set_token_id(static_cast<uint32_t>(token));
+  to->set_logprob(logprob);
+  if (options_.token_text != nullptr) to->set_token(options_.token_text(token));
+}
+
+void ResponseBuilder::TakeInputLogprobs(v1::InputLogprobs* out) {
+  scored_ = true;
+  for (size_t i = 0; i < options_.prompt_ids.size(); ++i) {
+    v1::PositionLogprobs* position = out->add_positions();
+    const auto id = static_cast<int32_t>(options_.prompt_ids[i]);
+    // Nothing comes before the first token; nothing comes of any if the request ended before its prompt was computed.
+    const bool known = i > 0 && i <= prompt_logprobs_.size();
+    FillTokenLogprob(id, known ? prompt_logprobs_[i - 1].sampled : 0, position->mutable_sampled());
+    if (!known) {
+      position->mutable_sampled()->clear_logprob();
+      continue;
+    }
+    for (const auto& [top, logprob] : prompt_logprobs_[i - 1].top) FillTokenLogprob(top, logprob, position->add_top());
+  }
+  prompt_logprobs_.clear();
+}
+
 void ResponseBuilder::TakeLogprobs(Choice* choice, v1::OutputLogprobs* out) const {
-  const auto fill = [this](int32_t token, float logprob, v1::TokenLogprob* to) {
-    to->set_token_id(static_cast<uint32_t>(token));
-    to->set_logprob(logprob);
-    if (options_.token_text != nullptr) to->set_token(options_.token_text(token));
-  };
   for (const engine::TokenDelta& token : choice->logprobs) {
     v1::PositionLogprobs* position = out->add_positions();
-    fill(token.token, token.logprobs.sampled, position->mutable_sampled());
-    for (const auto& [id, logprob] : token.logprobs.top) fill(id, logprob, position->add_top());
+    FillTokenLogprob(token.token, token.logprobs.sampled, position->mutable_sampled());
+    for (const auto& [id, logprob] : token.logprobs.top) FillTokenLogprob(id, logprob, position->add_top());
   }
   choice->logprobs.clear();
 }

@@ -7,6 +7,7 @@
 //   F2  What waits for a slow client is at most the output itself: news of a choice that already waits join its next
 //       chunk.
 //   F3  No chunk comes after the first `complete`; completes come in the order of their index.
+//   F4  What is said of the prompt comes first: its log-probs once per request, an echo once per choice.
 #ifndef QUIRE_COORDINATOR_FRONTEND_RESPONSE_BUILDER_H_
 #define QUIRE_COORDINATOR_FRONTEND_RESPONSE_BUILDER_H_
 
@@ -20,7 +21,9 @@
 
 namespace quire::v1 {
 class GenerateResponse;
+class InputLogprobs;
 class OutputLogprobs;
+class TokenLogprob;
 }  // namespace quire::v1
 
 namespace quire::frontend {
@@ -30,6 +33,10 @@ struct ResponseOptions {
   uint32_t num_choices = 1;
   uint32_t prompt_tokens = 0;
   bool logprobs = false;
+  bool prompt_logprobs = false;
+  bool echo = false;
+  std::vector<uint32_t> prompt_ids;  // for prompt_logprobs and echo
+  std::string prompt_text;           // for echo
   uint64_t seed = 0;
   std::string request_id;
   // The text of one token, for log-probs; null = ids only.
@@ -59,6 +66,7 @@ class ResponseBuilder {
     std::string text;                          // that no message carried yet
     size_t num_sent = 0;                       // ids in chunks
     bool queued = false;                       // in ready_
+    bool echoed = false;                       // its prompt ids are out
     bool finished = false;
     engine::FinishReason reason = engine::FinishReason::kStop;
     int32_t matched_stop_token = -1;
@@ -67,11 +75,15 @@ class ResponseBuilder {
 
   void FillChunk(uint32_t index, v1::GenerateResponse* response);
   void FillComplete(uint32_t index, v1::GenerateResponse* response);
+  void FillTokenLogprob(int32_t token, float logprob, v1::TokenLogprob* to) const;
   void TakeLogprobs(Choice* choice, v1::OutputLogprobs* out) const;
+  void TakeInputLogprobs(v1::InputLogprobs* out);
 
   const ResponseOptions options_;
   std::vector<Choice> choices_;
   std::deque<uint32_t> ready_;  // choices with a chunk to send, oldest news first
+  std::vector<TokenLogprobs> prompt_logprobs_;
+  bool scored_ = false;  // the prompt's log-probs are out
   uint32_t cached_tokens_ = 0;
   bool ended_ = false;
   uint32_t next_complete_ = 0;

@@ -212,5 +212,75 @@ TEST(ResponseBuilderTest, AnyPaceGivesTheSameStream) {
   }
 }
 
+ResponseOptions PromptOptions(bool stream) {
+  ResponseOptions options = Options(stream, 2);
+  options.prompt_logprobs = true;
+  options.echo = true;
+  options.prompt_ids = {3, 4, 5};
+  options.prompt_text = "who";
+  options.token_text = [](int32_t id) { return absl::StrCat("<", id, ">"); };
+  return options;
+}
+
+engine::ChoiceDelta FirstDelta() {
+  engine::ChoiceDelta delta = Delta(0, 0, {5}, "a");
+  delta.prompt_logprobs = {{-4.0f, {{9, -0.25f}}}, {-5.0f, {{8, -0.5f}}}};
+  return delta;
+}
+
+void ExpectPromptLogprobs(const v1::InputLogprobs& got) {
+  ASSERT_EQ(got.positions_size(), 3);
+  EXPECT_EQ(got.positions(0).sampled().token_id(), 3u);
+  EXPECT_FALSE(got.positions(0).sampled().has_logprob()) << "nothing comes before the first token";
+  EXPECT_EQ(got.positions(0).top_size(), 0);
+  EXPECT_EQ(got.positions(2).sampled().token(), "<5>");
+  EXPECT_EQ(got.positions(2).sampled().logprob(), -5.0f);
+  EXPECT_EQ(got.positions(2).top(0).token_id(), 8u);
+  EXPECT_EQ(got.positions(1).top(0).logprob(), -0.25f);
+}
+
+TEST(ResponseBuilderTest, ThePromptComesBeforeTheOutput) {
+  ResponseBuilder builder(PromptOptions(/*stream=*/true));
+  builder.Add(FirstDelta());
+  builder.Add(Delta(1, 0, {6}, "b"));
+  Response response;
+  ASSERT_TRUE(builder.Next(&response));
+  EXPECT_EQ(response.chunk().text(), "whoa");
+  EXPECT_EQ(Ids(response.chunk().prompt_token_ids()), (std::vector<uint32_t>{3, 4, 5}));
+  EXPECT_EQ(Ids(response.chunk().token_ids()), (std::vector<uint32_t>{5}));
+  EXPECT_EQ(response.chunk().offset(), 0u);
+  ExpectPromptLogprobs(response.chunk().input_logprobs());
+  ASSERT_TRUE(builder.Next(&response));
+  EXPECT_EQ(response.chunk().text(), "whob");
+  EXPECT_EQ(response.chunk().prompt_token_ids_size(), 3);
+  EXPECT_FALSE(response.chunk().has_input_logprobs()) << "once per request";
+  builder.Add(Delta(0, 1, {7}, "c", /*finished=*/true));
+  builder.Add(Delta(1, 1, {7}, "", /*finished=*/true));
+  builder.End({});
+  while (builder.Next(&response)) {
+    EXPECT_EQ(response.chunk().prompt_token_ids_size(), 0);
+    EXPECT_EQ(response.complete().prompt_token_ids_size(), 0);
+    EXPECT_FALSE(response.complete().has_input_logprobs());
+  }
+}
+
+TEST(ResponseBuilderTest, ThePromptComesWithTheWholeAnswer) {
+  ResponseBuilder builder(PromptOptions(/*stream=*/false));
+  builder.Add(FirstDelta());
+  builder.Add(Delta(0, 1, {7}, "c", /*finished=*/true));
+  builder.Add(Delta(1, 0, {6}, "b", /*finished=*/true));
+  builder.End({});
+  Response response;
+  ASSERT_TRUE(builder.Next(&response));
+  EXPECT_EQ(response.complete().text(), "whoac");
+  EXPECT_EQ(response.complete().prompt_token_ids_size(), 3);
+  EXPECT_EQ(Ids(response.complete().output_ids()), (std::vector<uint32_t>{5, 7}));
+  ExpectPromptLogprobs(response.complete().input_logprobs());
+  ASSERT_TRUE(builder.Next(&response));
+  EXPECT_EQ(response.complete().text(), "whob");
+  EXPECT_EQ(response.complete().prompt_token_ids_size(), 3);
+  EXPECT_FALSE(response.complete().has_input_logprobs());
+}
+
 }  // namespace
 }  // namespace quire::frontend

@@ -108,7 +108,6 @@ absl::Status ReadFloats(const v1::SamplingParams& in, const GenerationDefaults& 
 }
 
 absl::Status CheckUnserved(const v1::GenerateRequest& message) {
-  if (message.echo()) return NotServed("echo");
   const v1::SamplingParams& in = message.sampling_params();
   switch (in.constraint_case()) {
     case v1::SamplingParams::kJsonSchema:
@@ -127,7 +126,6 @@ absl::Status CheckUnserved(const v1::GenerateRequest& message) {
     case v1::SamplingParams::CONSTRAINT_NOT_SET:
       break;
   }
-  if (in.has_prompt_logprobs()) return NotServed("sampling_params.prompt_logprobs");
   if (in.has_best_of() && in.best_of() != (in.has_n() ? in.n() : 1)) return NotServed("sampling_params.best_of");
   if (in.use_beam_search()) return NotServed("sampling_params.use_beam_search");
   if (in.has_beam_width()) return NotServed("sampling_params.beam_width");
@@ -219,14 +217,27 @@ absl::Status ReadLogitBias(const v1::SamplingParams& in, const Limits& limits, r
 }
 
 absl::Status ReadLogprobs(const v1::SamplingParams& in, const Limits& limits, request::SamplingParams* out) {
-  if (!in.has_logprobs()) return absl::OkStatus();
   // More than the vocabulary cannot be had, so that bounds it too.
   const int32_t most = std::min(limits.max_logprobs, limits.vocab_size);
-  if (in.logprobs() < 0 || in.logprobs() > most) {
-    return Invalid("sampling_params.logprobs", absl::StrCat("must be in [0, ", most, "], got ", in.logprobs(), "."));
+  const auto read = [most](const char* field, bool given, int32_t value, int32_t* to) {
+    if (!given) return absl::OkStatus();
+    if (value < 0 || value > most) return Invalid(field, absl::StrCat("must be in [0, ", most, "], got ", value, "."));
+    *to = value;
+    return absl::OkStatus();
+  };
+  if (absl::Status s = read("sampling_params.logprobs", in.has_logprobs(), in.logprobs(), &out->logprobs); !s.ok()) {
+    return s;
   }
-  out->logprobs = in.logprobs();
-  return absl::OkStatus();
+  return read("sampling_params.prompt_logprobs", in.has_prompt_logprobs(), in.prompt_logprobs(), &out->prompt_logprobs);
+}
+
+absl::Status CheckPromptLogprobs(const request::SamplingParams& params, int64_t prompt_len) {
+  if (params.prompt_logprobs < 0) return absl::OkStatus();
+  const int64_t values = prompt_len * (1 + params.prompt_logprobs);
+  if (values <= kPromptLogprobsMax) return absl::OkStatus();
+  return Invalid("sampling_params.prompt_logprobs",
+                 absl::StrCat("asks for too much: a prompt of ", prompt_len, " tokens x (1 + ", params.prompt_logprobs,
+                              ") is ", values, ", must be at most ", kPromptLogprobsMax, "."));
 }
 
 uint64_t DrawSeed() {
@@ -351,6 +362,7 @@ absl::StatusOr<request::Request> Validate(const v1::GenerateRequest& message, co
   if (absl::Status s = ReadPrompt(message, limits, encode, &request.prompt_ids); !s.ok()) return s;
   const auto prompt_len = static_cast<int64_t>(request.prompt_ids.size());
   if (absl::Status s = ReadLengths(sampling, limits, prompt_len, &request.params); !s.ok()) return s;
+  if (absl::Status s = CheckPromptLogprobs(request.params, prompt_len); !s.ok()) return s;
   request.priority = message.priority();
   request.request_id = message.has_request_id() ? message.request_id() : MakeUuid();
   return request;

@@ -188,6 +188,8 @@ void AddCountRows(std::vector<Row>* rows) {
            GoodSampling("logprobs", "logprobs: 20"),
            BadSampling("logprobs", "logprobs: 21", "must be in [0, 20], got 21."),
            BadSampling("logprobs", "logprobs: -1", "must be in [0, 20], got -1."),
+           GoodSampling("prompt_logprobs", "prompt_logprobs: 20"),
+           BadSampling("prompt_logprobs", "prompt_logprobs: 21", "must be in [0, 20], got 21."),
            GoodSampling("seed", "seed: -9223372036854775808"),
            GoodSampling("seed", "seed: 9223372036854775807"),
            GoodSampling("skip_special_tokens", "skip_special_tokens: false"),
@@ -240,7 +242,6 @@ void AddUnservedRows(std::vector<Row>* rows) {
   rows->push_back(GoodSampling("json_object", "json_object: false"));
   rows->push_back(
       Unserved("sampling_params.choice.choices", Sampling("choice { choices: 'a' }"), "sampling_params.choice"));
-  unserved("prompt_logprobs", "prompt_logprobs: 0");
   unserved("best_of", "best_of: 2");
   unserved("best_of", "best_of: 1 n: 2");
   rows->push_back(GoodSampling("best_of", "best_of: 1"));

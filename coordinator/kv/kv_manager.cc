@@ -42,7 +42,7 @@ KvManager::PrefixMatch KvManager::Match(Sequence* s) {
   CHECK(s->blocks.empty() && s->in_flight == 0) << s->group->request.request_id;
   PrefixMatch match;
   if (!options_.enable_prefix_caching) return match;
-  const int64_t most = (s->num_known() - 1) / block_size_;
+  const int64_t most = s->num_skippable() / block_size_;
   ExtendKeys(s, most);
   for (int64_t i = 0; i < most; ++i) {
     const int32_t block = index_.Find(s->keys[i], BlockTokens(*s, i));

@@ -42,7 +42,8 @@ class KvManager {
   int64_t block_size() const { return block_size_; }
   int64_t BlocksFor(int64_t num_tokens) const { return (num_tokens + block_size_ - 1) / block_size_; }
 
-  // Cached blocks that the sequence could start with. At least one token stays to be computed, for its logits.
+  // Cached blocks that the sequence could start with. At least one token stays to be computed, for its logits, and all
+  // whose own log-probs are wanted.
   // Requires: the sequence holds nothing and nothing of it is in flight.
   struct PrefixMatch {
     std::vector<int32_t> blocks;

@@ -37,8 +37,9 @@ struct SamplingParams {
   uint32_t beam_width = 0;  // 0 = sampling; else n <= beam_width
   float length_penalty = 1.0f;
   EarlyStopping early_stopping = EarlyStopping::kFalse;
-  int32_t logprobs = -1;  // -1 = none
-  uint64_t seed = 0;      // always set: drawn at admission if the client gave none
+  int32_t logprobs = -1;         // -1 = none
+  int32_t prompt_logprobs = -1;  // -1 = none
+  uint64_t seed = 0;             // always set: drawn at admission if the client gave none
   std::vector<std::pair<int32_t, float>> logit_bias;
 };
 

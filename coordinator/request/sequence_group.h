@@ -49,6 +49,7 @@ struct Sequence {
   int32_t in_flight = 0;             // samples
   int64_t num_computed = 0;          // tokens
   int64_t num_charged = 0;           // tokens that the tenant was charged for
+  int64_t first_prompt_row = 0;      // prompt position from which the ranks were told to bring log-probs; 0 = none
   std::vector<int32_t> output;       // committed ids
   std::vector<int32_t> blocks;       // block table
   std::vector<int32_t> host_blocks;  // instead of `blocks`, while the sequence is swapped out
@@ -61,6 +62,10 @@ struct Sequence {
   int64_t num_remaining() const { return num_known() - num_computed; }
   // The next sample is wanted: max_tokens is not reached by what is committed or in flight.
   bool wants_sample() const;
+  // Log-probs of prompt positions are wanted that have not come back: this sequence has to compute their rows.
+  bool wants_prompt_rows() const;
+  // Tokens at the front that need not be computed where the cache has them. One must be, for the logits of the next.
+  int64_t num_skippable() const;
 };
 
 struct SequenceGroup {
@@ -75,6 +80,7 @@ struct SequenceGroup {
   int32_t num_preemptions = 0;
   int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache at first admission
   CrashRecord crashes;        // replica losses while running
+  int64_t num_prompt_rows = 0;  // prompt positions, but the first, whose log-probs have come back
   absl::Time arrival;
   absl::Time first_scheduled = absl::InfiniteFuture();
   absl::Time first_token = absl::InfiniteFuture();
@@ -114,6 +120,15 @@ struct SequenceGroup {
 
 inline int64_t Sequence::num_known() const {
   return group->prompt_len() + static_cast<int64_t>(output.size()) + in_flight;
+}
+
+inline bool Sequence::wants_prompt_rows() const {
+  // The leader computes the prompt for all.
+  return index == 0 && group->request.params.prompt_logprobs >= 0 && group->num_prompt_rows + 1 < group->prompt_len();
+}
+
+inline int64_t Sequence::num_skippable() const {
+  return wants_prompt_rows() ? group->num_prompt_rows : num_known() - 1;
 }
 
 inline bool Sequence::wants_sample() const {

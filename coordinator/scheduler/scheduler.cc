@@ -34,6 +34,10 @@ RankSampling MakeRankSampling(const Sequence& sequence, const std::vector<int32_
   out.given_tokens = sequence.beam != nullptr;
   if (out.given_tokens) out.temperature = 0;  // its draw counts for nothing: the cheapest one
   out.logit_bias = p.logit_bias;
+  if (sequence.wants_prompt_rows()) {
+    out.prompt_rows = PromptRows{static_cast<uint32_t>(sequence.group->num_prompt_rows + 1),
+                                 static_cast<uint32_t>(p.prompt_logprobs)};
+  }
   if (p.min_tokens > 0) {
     out.banned_until_min = eos_ids;
     out.banned_until_min.insert(out.banned_until_min.end(), p.stop_token_ids.begin(), p.stop_token_ids.end());
@@ -189,6 +193,7 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   samples->clear();
   prefill_samples_.clear();
   prefilled_.clear();
+  prompt_chunks_.clear();
   budget_ = options_.max_num_batched_tokens;
   shape_ = {};
   now_ = now;
@@ -307,6 +312,7 @@ NewSequence* Scheduler::Enter(Sequence* s) {
   s->seq = static_cast<int32_t>(TakeSeq());
   plan_->new_sequences.push_back(MakeNewSequence(*s, eos_token_ids_));
   NewSequence* fresh = &plan_->new_sequences.back();
+  s->first_prompt_row = fresh->sampling.prompt_rows.has_value() ? fresh->sampling.prompt_rows->first : 0;
   fresh->block_ids = s->blocks;
   fresh->num_computed = static_cast<uint32_t>(s->num_computed);
   s->group->first_scheduled = std::min(s->group->first_scheduled, now_);
@@ -339,6 +345,7 @@ int64_t Scheduler::PlanPrefill(Sequence* s, size_t index, int64_t limit) {
   prefilled_.push_back(s);
   const bool sample = s->num_remaining() == 0 && s->wants_sample();
   plan_->prefill.push_back({static_cast<uint32_t>(s->seq), static_cast<uint32_t>(tokens), sample});
+  NotePromptRows(s, tokens);
   s->group->planned_step = build_;
   if (sample) {
     prefill_samples_.push_back(s);
@@ -346,6 +353,14 @@ int64_t Scheduler::PlanPrefill(Sequence* s, size_t index, int64_t limit) {
     if (!s->group->forked) PlanFork(s);
   }
   return tokens;
+}
+
+// The last `num_tokens` computed tokens are in the plan: a row of position p is about token p + 1.
+void Scheduler::NotePromptRows(Sequence* s, int64_t num_tokens) {
+  if (s->first_prompt_row == 0) return;
+  const int64_t begin = std::max<int64_t>(s->first_prompt_row, s->num_computed - num_tokens + 1);
+  const int64_t end = std::min(s->group->prompt_len(), s->num_computed + 1);
+  if (begin < end) prompt_chunks_.push_back({s->group->id, begin, end - begin});
 }
 
 // The prompt is complete: every other choice starts as a fork of the leader and draws its first token from the same

@@ -59,6 +59,14 @@ class Scheduler {
   // nothing to compute or to move; then the plan holds at most what has ended (the ranks shall let go of it).
   bool BuildPlan(absl::Time now, StepPlan* plan, std::vector<request::Sequence*>* samples);
 
+  // Prompt positions whose log-probs the plan built last brings, in batch order.
+  struct PromptChunk {
+    uint64_t group_id = 0;
+    int64_t first = 0;  // position, from 1
+    int64_t count = 0;
+  };
+  const std::vector<PromptChunk>& prompt_chunks() const { return prompt_chunks_; }
+
   // Undoes a plan that computes nothing and is not sent: what has ended goes with a later one.
   void TakeBackFinished(StepPlan* plan) {
     finished_.swap(plan->finished);
@@ -112,6 +120,7 @@ class Scheduler {
   void PlanFork(request::Sequence* leader);
   void TellBeams(request::SequenceGroup* group);
   void Admit();
+  void NotePromptRows(request::Sequence* sequence, int64_t num_tokens);
   void Charge(request::Sequence* sequence, double tokens);
   request::SequenceGroup* NextSuspect() const;
   void MakeWayForSuspects();
@@ -157,6 +166,7 @@ class Scheduler {
   std::vector<request::Sequence*>* samples_ = nullptr;
   std::vector<request::Sequence*> prefill_samples_;  // come after all decodes in batch order
   std::vector<request::Sequence*> prefilled_;
+  std::vector<PromptChunk> prompt_chunks_;
   std::vector<request::Sequence*> ready_;
   std::vector<PrefillShare> prefills_;  // in order of precedence
   StepShape shape_;

@@ -4,10 +4,17 @@
 #define QUIRE_COORDINATOR_SCHEDULER_STEP_PLAN_H_
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
 namespace quire {
+
+// Prompt positions whose log-probs a sequence wants: from `first` (>= 1) to the end of the prompt.
+struct PromptRows {
+  uint32_t first = 1;
+  uint32_t num_top = 0;  // alternatives of each
+};
 
 // What the ranks must know of a sequence's sampling. Sent once per admission (and again after a recompute preemption).
 struct RankSampling {
@@ -25,6 +32,7 @@ struct RankSampling {
   std::vector<int32_t> banned_until_min;
   std::vector<std::pair<int32_t, float>> logit_bias;
   bool given_tokens = false;  // its next tokens come with the plan
+  std::optional<PromptRows> prompt_rows;
 };
 
 struct NewSequence {
@@ -148,7 +156,9 @@ struct StepResult {
   uint64_t step = 0;
   std::vector<int32_t> tokens;          // one per sampling item, in batch order
   std::vector<TokenLogprobs> logprobs;  // one per sampling item that asked (num_logprobs >= 0), in batch order
-  std::vector<RankUsage> ranks;         // by rank
+  // One for every prefill item that computed wanted prompt positions, in batch order.
+  std::vector<std::vector<TokenLogprobs>> prompt_logprobs;
+  std::vector<RankUsage> ranks;  // by rank
 };
 
 // What a replica says of itself when it has formed: the only things that the coordinator knows of a model.

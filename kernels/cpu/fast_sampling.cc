@@ -30,10 +30,12 @@ float Score(const float* logits, int32_t id, const DrawFilter& filter) {
 }  // namespace
 
 void RowSampler::SelectTop(const float* logits, int64_t vocab, int64_t count) {
+  ids_.clear();
+  if (count == 0) return;
   const int64_t num_blocks = (vocab + kMaximaBlock - 1) / kMaximaBlock;
   // At least `count` logits reach the count-th highest block maximum, so the wanted ones all do.
   float threshold = -std::numeric_limits<float>::infinity();
-  if (count <= num_blocks && count > 0) {
+  if (count <= num_blocks) {
     maxima_.resize(num_blocks);
     kernels_.block_maxima(logits, vocab, maxima_.data());
     std::nth_element(maxima_.begin(), maxima_.begin() + (count - 1), maxima_.end(), std::greater<float>());
@@ -110,6 +112,10 @@ void RowSampler::CutTopP(const float* logits, int64_t vocab, float top_p, DrawFi
 }
 
 void RowSampler::Sample(const float* logits, int64_t vocab, const SampleRow& row, SampleResult* result) {
+  if (row.given >= 0) {
+    result->token = row.given;
+    return SetLogprob(logits, result);
+  }
   DrawFilter filter;
   kernels_.argmax(logits, vocab, &filter.max_logit, &result->token);
   if (row.temperature == 0.0f || std::isinf(filter.max_logit)) return SetLogprob(logits, result);

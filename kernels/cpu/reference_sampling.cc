@@ -50,6 +50,10 @@ void ReferenceLogProbs(const float* logits, int64_t vocab, const SampleRow& row,
 }
 
 void ReferenceSample(const float* logits, int64_t vocab, const SampleRow& row, SampleResult* result) {
+  if (row.given >= 0) {
+    result->token = row.given;
+    return SetLogprob(logits, result);
+  }
   std::vector<int32_t> ids = SortedIds(logits, vocab);
   const float max = CleanLogit(logits[ids[0]]);
   result->token = ids[0];

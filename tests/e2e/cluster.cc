@@ -226,6 +226,7 @@ std::string Fingerprint(const Output& output) {
     absl::StrAppend(&out, "[", choice.index(), " ", choice.finish_reason(), " ");
     for (uint32_t id : choice.output_ids()) absl::StrAppend(&out, id, ",");
     out += choice.output_logprobs().SerializeAsString();
+    out += choice.input_logprobs().SerializeAsString();
     out += "]";
   }
   for (const std::string& text : output.streamed_text) out += text + "|";

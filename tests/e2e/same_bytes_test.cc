@@ -34,6 +34,10 @@ std::vector<quire::v1::GenerateRequest> MixedRequests(int count) {
     }
     if (i % 10 == 4) (*p->mutable_logit_bias())[40 + i] = 3.5f;
     if (i % 10 == 8) p->set_min_tokens(8);
+    if (i % 5 == 2) {  // whole: the log-probs of the prompt come with the end
+      p->set_prompt_logprobs(i % 3);
+      request.set_stream(false);
+    }
     out.push_back(std::move(request));
   }
   return out;

@@ -114,7 +114,8 @@ void Decoder::CheckBatch(const ForwardBatch& batch, const kernels::KvCacheView& 
 absl::StatusOr<TensorView> Decoder::Forward(const ForwardBatch& batch, const kernels::KvCacheView& cache) {
   CheckBatch(batch, cache);
   collective_ns_ = 0;
-  const int64_t num_tokens = batch.token_ids.size(), num_rows = batch.logit_rows.size();
+  const int64_t num_tokens = batch.token_ids.size();
+  last_num_tokens_ = num_tokens;
   if (num_tokens == 0) return logits_.View(0);
   if (rope_ != nullptr) {
     const int32_t furthest = *std::max_element(batch.positions.begin(), batch.positions.end());
@@ -128,12 +129,18 @@ absl::StatusOr<TensorView> Decoder::Forward(const ForwardBatch& batch, const ker
     if (absl::Status s = FinishLayer(layer, hidden, attended); !s.ok()) return s;
   }
   Attention(last, batch, cache, hidden, attended);
-  if (num_rows == 0) return logits_.View(0);
-  // Past the last layer's keys and values nothing reads the other rows again.
+  // Past the last layer's keys and values only the wanted rows are read.
+  return batch.logit_rows.empty() ? logits_.View(0) : RowLogits(batch.logit_rows);
+}
+
+absl::StatusOr<TensorView> Decoder::RowLogits(absl::Span<const int32_t> rows) {
+  const int64_t num_rows = rows.size();
+  CHECK_GT(num_rows, 0);
+  // Copies: what the last layer adds to a row must not meet the same row again.
   const TensorView row_hidden = row_hidden_.View(num_rows), row_attended = row_attended_.View(num_rows);
-  backend_->GatherRows(hidden, batch.logit_rows, row_hidden);
-  backend_->GatherRows(attended, batch.logit_rows, row_attended);
-  if (absl::Status s = FinishLayer(last, row_hidden, row_attended); !s.ok()) return s;
+  backend_->GatherRows(hidden_.View(last_num_tokens_), rows, row_hidden);
+  backend_->GatherRows(attended_.View(last_num_tokens_), rows, row_attended);
+  if (absl::Status s = FinishLayer(spec_.num_layers - 1, row_hidden, row_attended); !s.ok()) return s;
   return Logits(row_hidden);
 }
 

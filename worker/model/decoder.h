@@ -40,6 +40,7 @@ class Decoder final : public Model {
   const ModelFacts& facts() const override { return facts_; }
   kernels::KvCacheLayout CacheLayout(int64_t block_size) const override;
   absl::StatusOr<kernels::TensorView> Forward(const ForwardBatch& batch, const kernels::KvCacheView& cache) override;
+  absl::StatusOr<kernels::TensorView> RowLogits(absl::Span<const int32_t> rows) override;
   int64_t last_collective_us() const override { return collective_ns_ / 1000; }
 
  private:
@@ -84,6 +85,7 @@ class Decoder final : public Model {
   Activations gathered_;  // [world_size, rows, vocab_padded], more than one rank only
   Activations logits_;
   std::vector<int32_t> row_indices_;  // 0, 1, 2, ...
+  int64_t last_num_tokens_ = 0;       // of the last Forward
   int64_t collective_ns_ = 0;         // of the last Forward
 };
 

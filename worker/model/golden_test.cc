@@ -115,6 +115,19 @@ TEST(LogitRowsTest, UnwantedRowsDoNotChangeWantedOnes) {
   EXPECT_EQ(rest, LogitRows(all.begin() + 20, all.end())) << "a step without rows still fills the cache";
 }
 
+// Rows that are asked for after the step, some at a time, as often as one likes (the fixture compares).
+TEST_P(GoldenTest, RowsInSlicesHaveTheSameBits) {
+  for (const int world_size : {1, 2}) {
+    for (const int slice_rows : {1, 7, 64}) {
+      FixtureOptions options = Options(case_.model);
+      options.world_size = world_size;
+      options.slice_rows = slice_rows;
+      auto fixture = MustLoad(options);
+      EXPECT_EQ(Prefill(fixture.get(), 0, Prompt(golden_, 200), 90).size(), 200u);
+    }
+  }
+}
+
 TEST_P(GoldenTest, GreedyTokensEqualTransformers) {
   auto fixture = MustLoad(Options(case_.model));
   for (const int length : {7, 24}) {

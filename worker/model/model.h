@@ -33,7 +33,7 @@ struct ForwardBatch {
 // Facts that the rank reports when it has loaded.
 struct ModelFacts {
   int32_t vocab_size = 0;
-  int32_t max_model_len = 0;  // of the model's config
+  int32_t max_model_len = 0;           // of the model's config
   std::vector<int32_t> eos_token_ids;  // config.json and generation_config.json merged
   int32_t bos_token_id = -1;
   std::string model_type;
@@ -63,7 +63,11 @@ class Model {
   // Computes one step and writes K and V of every token into the cache. Returns logits [num_rows, vocab_size] f32,
   // valid and editable until the next call. Errors: a collective that failed; the backend's.
   virtual absl::StatusOr<kernels::TensorView> Forward(const ForwardBatch& batch, const kernels::KvCacheView& cache) = 0;
-  // Time spent in collectives by the last Forward, in microseconds.
+  // Logits of further rows of the last Forward's batch, with the bits that they would have had as its logit_rows. The
+  // view takes the place of the one before it. Requires: a Forward with tokens went before; 1 to max_num_logit_rows
+  // rows. Errors: as Forward's.
+  virtual absl::StatusOr<kernels::TensorView> RowLogits(absl::Span<const int32_t> rows) = 0;
+  // Time spent in collectives by the last Forward and the RowLogits after it, in microseconds.
   virtual int64_t last_collective_us() const = 0;
 };
 

@@ -26,6 +26,7 @@ void RunRanks(int world_size, const std::function<void(int)>& f) {
 absl::StatusOr<std::unique_ptr<ModelFixture>> ModelFixture::Load(const FixtureOptions& options) {
   std::unique_ptr<ModelFixture> fixture(new ModelFixture());
   fixture->block_size_ = options.block_size;
+  fixture->slice_rows_ = options.slice_rows;
   auto comms = MakeFakeGroup(options.world_size);
   for (int r = 0; r < options.world_size; ++r) {
     auto rank = std::make_unique<Rank>();
@@ -63,6 +64,18 @@ absl::StatusOr<std::unique_ptr<ModelFixture>> ModelFixture::Load(const FixtureOp
 int32_t ModelFixture::BlockOf(int sequence_id, int64_t index) const {
   CHECK_LT(index, kMaxBlocksPerSequence);
   return (kMaxBlocksPerSequence - 1 - index) * kMaxSequences + sequence_id;
+}
+
+void ModelFixture::CheckSlices(Rank* rank, const std::vector<int32_t>& rows, const std::vector<float>& whole) const {
+  const int64_t vocab = rank->model->facts().vocab_size;
+  for (size_t begin = 0; begin < rows.size(); begin += slice_rows_) {
+    const size_t count = std::min<size_t>(slice_rows_, rows.size() - begin);
+    const auto logits = rank->model->RowLogits(absl::MakeConstSpan(rows).subspan(begin, count));
+    CHECK(logits.ok()) << logits.status();
+    CHECK_EQ(logits->num_elements(), static_cast<int64_t>(count) * vocab);
+    CHECK_EQ(std::memcmp(logits->as<float>(), &whole[begin * vocab], count * vocab * sizeof(float)), 0)
+        << "rows from " << begin << " differ in slices of " << slice_rows_;
+  }
 }
 
 LogitRows ModelFixture::Step(const std::vector<SequenceChunk>& chunks) {
@@ -103,6 +116,7 @@ LogitRows ModelFixture::Step(const std::vector<SequenceChunk>& chunks) {
     CHECK_EQ(logits->dim(1), vocab_size);
     CHECK(logits->contiguous());
     flat[r].assign(logits->as<float>(), logits->as<float>() + logits->num_elements());
+    if (slice_rows_ > 0) CheckSlices(ranks_[r].get(), logit_rows, flat[r]);
   });
   for (const auto& other : flat) {
     CHECK_EQ(other.size(), flat[0].size());

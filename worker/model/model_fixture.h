@@ -22,6 +22,7 @@ struct FixtureOptions {
   bool reference = false;  // the CPU backend's oracle instead of its fast kernels
   int num_threads = 1;     // of each rank's backend
   int64_t block_size = 16;
+  int slice_rows = 0;  // > 0: every step's rows are asked for again so many at a time, and must have the same bits
 };
 
 // New tokens of one sequence in a step, and which of them the logits are wanted of.
@@ -68,7 +69,10 @@ class ModelFixture {
   ModelFixture() = default;
   int32_t BlockOf(int sequence_id, int64_t index) const;
 
+  void CheckSlices(Rank* rank, const std::vector<int32_t>& rows, const std::vector<float>& whole) const;
+
   int64_t block_size_ = 0;
+  int slice_rows_ = 0;
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::map<int, int64_t> lengths_;  // computed tokens by sequence
 };

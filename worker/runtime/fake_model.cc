@@ -42,9 +42,18 @@ absl::StatusOr<kernels::TensorView> FakeModel::Forward(const ForwardBatch& batch
   for (size_t i = 0; i < batch.token_ids.size(); ++i) {
     slots[batch.slot_mapping[i]] = {batch.token_ids[i] + 1, batch.positions[i]};
   }
-  logits_.assign(batch.logit_rows.size() * kVocab, 0.0f);
-  for (size_t row = 0; row < batch.logit_rows.size(); ++row) {
-    const int32_t token_row = batch.logit_rows[row];
+  batch_ = batch;
+  cache_ = cache;
+  return RowLogits(batch.logit_rows);
+}
+
+absl::StatusOr<kernels::TensorView> FakeModel::RowLogits(absl::Span<const int32_t> rows) {
+  const ForwardBatch& batch = batch_;
+  const kernels::KvCacheView& cache = cache_;
+  const Slot* slots = static_cast<const Slot*>(cache.base);
+  logits_.assign(rows.size() * kVocab, 0.0f);
+  for (size_t row = 0; row < rows.size(); ++row) {
+    const int32_t token_row = rows[row];
     const auto& starts = batch.attend.query_start;
     const int64_t seq = std::upper_bound(starts.begin(), starts.end(), token_row) - starts.begin() - 1;
     const int32_t visible = batch.attend.context_len[seq] - (starts[seq + 1] - 1 - token_row);
@@ -62,8 +71,7 @@ absl::StatusOr<kernels::TensorView> FakeModel::Forward(const ForwardBatch& batch
       logits_[row * kVocab + v] = static_cast<float>(Mix(hash, v + 1000) % 4096) / 512.0f;
     }
   }
-  return kernels::MakeView(logits_.data(), kernels::DType::kF32,
-                           {static_cast<int64_t>(batch.logit_rows.size()), kVocab});
+  return kernels::MakeView(logits_.data(), kernels::DType::kF32, {static_cast<int64_t>(rows.size()), kVocab});
 }
 
 }  // namespace quire::worker

@@ -19,12 +19,15 @@ class FakeModel final : public Model {
   const ModelFacts& facts() const override { return facts_; }
   kernels::KvCacheLayout CacheLayout(int64_t block_size) const override;
   absl::StatusOr<kernels::TensorView> Forward(const ForwardBatch& batch, const kernels::KvCacheView& cache) override;
+  absl::StatusOr<kernels::TensorView> RowLogits(absl::Span<const int32_t> rows) override;
   int64_t last_collective_us() const override { return 0; }
   // Of the last Forward: differ as soon as any token so far does.
   const std::vector<float>& last_logits() const { return logits_; }
 
  private:
   ModelFacts facts_;
+  ForwardBatch batch_;  // of the last Forward
+  kernels::KvCacheView cache_;
   std::vector<float> logits_;
 };
 

@@ -15,7 +15,8 @@ ModelRunner::ModelRunner(const RunnerOptions& options, kernels::Backend* backend
       model_(model),
       cache_(cache),
       table_(options.table),
-      batch_(options.batch) {}
+      batch_(options.batch),
+      scorer_(options.batch.max_num_seqs) {}
 
 absl::Status ModelRunner::Run(const v1::Step& step, v1::Done* done) {
   if (absl::Status s = table_.Apply(step); !s.ok()) return s;
@@ -28,6 +29,10 @@ absl::Status ModelRunner::Run(const v1::Step& step, v1::Done* done) {
   rows_.clear();
   if (!batch_.items().empty()) {
     if (absl::Status s = Compute(); !s.ok()) return s;
+    if (absl::Status s = scorer_.Score(batch_, &table_, model_, backend_, options_.rank == 0 ? done : nullptr);
+        !s.ok()) {
+      return s;
+    }
     Commit();
     done->set_collective_us(static_cast<uint32_t>(model_->last_collective_us()));
   }

@@ -18,6 +18,7 @@
 #include "worker/model/model.h"
 #include "worker/runtime/batch_input.h"
 #include "worker/runtime/kv_cache.h"
+#include "worker/runtime/prompt_scorer.h"
 #include "worker/runtime/sequence_table.h"
 
 namespace quire::worker::v1 {
@@ -38,7 +39,7 @@ class ModelRunner final {
   // Requires: backend, model and cache outlive the runner.
   ModelRunner(const RunnerOptions& options, kernels::Backend* backend, Model* model, KvCache* cache);
 
-  // Runs one step and fills tokens, log-probs, block usage and collective_us of `done`; ids and times are the caller's.
+  // Runs one step and fills tokens, log-probs (of the prompt too), block usage and collective_us of `done`; ids and times are the caller's.
   // Errors: INVALID_ARGUMENT a plan that cannot be; a collective's or the backend's own.
   absl::Status Run(const v1::Step& step, v1::Done* done);
 
@@ -54,6 +55,7 @@ class ModelRunner final {
   KvCache* const cache_;
   SequenceTable table_;
   BatchInput batch_;
+  PromptScorer scorer_;
   std::vector<kernels::LogitEdits> edits_;
   std::vector<kernels::SampleRow> rows_;
   std::vector<kernels::SampleResult> results_;

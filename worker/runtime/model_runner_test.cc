@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -73,6 +75,7 @@ std::vector<TestRequest> MixedRequests(int count, int32_t vocab, int longest) {
       r.sampling.mutable_logit_bias()->add_values(2.5f);
     }
     if (i % 7 == 3) r.num_choices = 3;
+    if (i % 4 < 2) r.sampling.mutable_prompt_rows()->set_num_top(i % 4 * 3);
     requests.push_back(std::move(r));
   }
   return requests;
@@ -154,6 +157,7 @@ TEST(ModelRunnerTest, OtherRanksDrawTheSameAndSayNothing) {
   s->set_temperature(1.0f);
   s->set_seed(3);
   s->set_num_logprobs(2);
+  s->mutable_prompt_rows()->set_first(2);
   for (uint32_t t : {5, 6, 7}) s->add_token_ids(t);
   s->set_prompt_len(3);
   s->add_block_ids(4);
@@ -166,7 +170,11 @@ TEST(ModelRunnerTest, OtherRanksDrawTheSameAndSayNothing) {
     ASSERT_TRUE(second.runner->Run(i == 0 ? step : decode, &b).ok());
     EXPECT_EQ(a.tokens_size(), 1);
     EXPECT_EQ(a.logprobs_size(), 1);
-    EXPECT_EQ(b.tokens_size() + b.logprobs_size(), 0);
+    EXPECT_EQ(a.prompt_logprobs_size(), i == 0 ? 1 : 0);
+    if (i == 0) {
+      EXPECT_EQ(a.prompt_logprobs(0).sampled_size(), 1) << "of the third token, the second is known";
+    }
+    EXPECT_EQ(b.tokens_size() + b.logprobs_size() + b.prompt_logprobs_size(), 0);
     EXPECT_EQ(a.device_blocks_used(), b.device_blocks_used());
     EXPECT_EQ(first_model.last_logits(), second_model.last_logits());  // of every token drawn before
   }
@@ -285,20 +293,32 @@ struct Golden {
   std::vector<int32_t> prompt, greedy;
 };
 
-// Reads prompt_<length> and greedy_<length> of golden.safetensors: an 8-byte length, a JSON header, the data.
-Golden ReadGolden(const std::string& name, int length) {
-  std::ifstream file(GoldenDir(name) + "/golden.safetensors", std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, bytes.data(), sizeof(header_bytes));
-  const auto header = nlohmann::json::parse(bytes.substr(8, header_bytes));
-  const auto read = [&](const std::string& key) {
-    const auto& offsets = header.at(absl::StrCat(key, "_", length)).at("data_offsets");
-    std::vector<int32_t> values((offsets[1].get<size_t>() - offsets[0].get<size_t>()) / sizeof(int32_t));
-    std::memcpy(values.data(), bytes.data() + 8 + header_bytes + offsets[0].get<size_t>(), values.size() * 4);
+// golden.safetensors: an 8-byte length, a JSON header, the data.
+class GoldenFile {
+ public:
+  explicit GoldenFile(const std::string& name) {
+    std::ifstream file(GoldenDir(name) + "/golden.safetensors", std::ios::binary);
+    bytes_.assign((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    std::memcpy(&header_bytes_, bytes_.data(), sizeof(header_bytes_));
+    header_ = nlohmann::json::parse(bytes_.substr(8, header_bytes_));
+  }
+  template <typename T>
+  std::vector<T> Read(const std::string& key) const {
+    const auto& offsets = header_.at(key).at("data_offsets");
+    std::vector<T> values((offsets[1].get<size_t>() - offsets[0].get<size_t>()) / sizeof(T));
+    std::memcpy(values.data(), bytes_.data() + 8 + header_bytes_ + offsets[0].get<size_t>(), values.size() * sizeof(T));
     return values;
-  };
-  return {read("prompt"), read("greedy")};
+  }
+
+ private:
+  std::string bytes_;
+  uint64_t header_bytes_ = 0;
+  nlohmann::json header_;
+};
+
+Golden ReadGolden(const std::string& name, int length) {
+  const GoldenFile file(name);
+  return {file.Read<int32_t>(absl::StrCat("prompt_", length)), file.Read<int32_t>(absl::StrCat("greedy_", length))};
 }
 
 struct RealModel {
@@ -334,6 +354,60 @@ TEST(GoldenRunnerTest, GreedyTokensEqualTransformers) {
     schedule.preempt_chance = 0.05;
     const auto outputs = PlanDriver(rig.runner.get(), rig.limits, 3).Run(requests, schedule);
     for (size_t i = 0; i < goldens.size(); ++i) EXPECT_EQ(outputs[i][0].tokens, goldens[i].greedy) << name << " " << i;
+  }
+}
+
+// Log-softmax of transformers' logits, in double.
+std::vector<double> LogSoftmax(const float* logits, int32_t vocab) {
+  const double max = *std::max_element(logits, logits + vocab);
+  double sum = 0;
+  for (int32_t v = 0; v < vocab; ++v) sum += std::exp(logits[v] - max);
+  std::vector<double> out(vocab);
+  for (int32_t v = 0; v < vocab; ++v) out[v] = logits[v] - max - std::log(sum);
+  return out;
+}
+
+TEST(GoldenRunnerTest, PromptLogprobsEqualTransformers) {
+  constexpr int kTop = 5;
+  constexpr double kTolerance = 1e-4;
+  for (const char* name : {"llama_gqa", "llama_tied", "gpt2"}) {
+    RealModel real(name);
+    const int32_t vocab = real.model->facts().vocab_size;
+    const GoldenFile file(name);
+    // 200 tokens are more than one slice.
+    for (const int length : {1, 7, 24, 200}) {
+      TestRequest request;
+      request.prompt = file.Read<int32_t>(absl::StrCat("prompt_", length));
+      request.sampling = GreedySampling();
+      request.sampling.mutable_prompt_rows()->set_num_top(kTop);
+      request.max_tokens = 2;
+      const std::vector<float> logits = file.Read<float>(absl::StrCat("logits_", length));
+      std::vector<TestOutput> outputs;
+      for (const int chunk : {1 << 20, 1, 7, 64}) {
+        Rig rig(real.backend.get(), real.model.get(), 64, 16);
+        TestSchedule schedule;
+        schedule.max_chunk = chunk;
+        schedule.preempt_chance = chunk == 7 ? 0.1 : 0;
+        outputs.push_back(PlanDriver(rig.runner.get(), rig.limits, 3).Run({request}, schedule)[0][0]);
+        EXPECT_TRUE(outputs.back() == outputs.front()) << name << " chunks of " << chunk;
+      }
+      const TestOutput& got = outputs.front();
+      ASSERT_EQ(got.prompt_logprobs.size(), length - 1u) << name;
+      ASSERT_EQ(got.prompt_top_ids.size(), (length - 1u) * kTop) << name;
+      for (int p = 0; p + 1 < length; ++p) {
+        const std::vector<double> want = LogSoftmax(&logits[size_t(p) * vocab], vocab);
+        EXPECT_NEAR(got.prompt_logprobs[p], want[request.prompt[p + 1]], kTolerance) << name << " row " << p;
+        double least = 0;
+        for (int k = 0; k < kTop; ++k) {
+          const float value = got.prompt_top_values[p * kTop + k];
+          EXPECT_NEAR(value, want[got.prompt_top_ids[p * kTop + k]], kTolerance) << name << " row " << p;
+          EXPECT_LE(value, least) << "most probable first";
+          least = value;
+        }
+        const int64_t above = std::count_if(want.begin(), want.end(), [&](double w) { return w > least + kTolerance; });
+        EXPECT_LT(above, kTop) << name << " row " << p;
+      }
+    }
   }
 }
 

@@ -63,6 +63,14 @@ void PlanDriver::Admit(Live* s) {
   to->set_choice(s->choice);
   to->mutable_token_ids()->Assign(s->tokens.begin(), s->tokens.end());
   to->set_prompt_len(s->prompt_len);
+  const int scored = static_cast<int>(outputs_[s->request][0].prompt_logprobs.size());
+  const bool wants_rows = to->has_prompt_rows() && s->choice == 0 && scored + 1 < s->prompt_len;
+  s->first_row = wants_rows ? scored + 1 : 0;
+  if (wants_rows) {
+    to->mutable_prompt_rows()->set_first(s->first_row);
+  } else {
+    to->clear_prompt_rows();
+  }
   // Some of the blocks come with the sequence, the others as it grows.
   if (random_() % 2 == 0) {
     s->blocks.push_back(TakeBlock());
@@ -97,6 +105,7 @@ void PlanDriver::AddItem(size_t index, int max_chunk) {
   const bool prefill = left > 1 || live_[index].forks_pending;
   const int n = std::min<int>(left, prefill ? 1 + random_() % max_chunk : 1);
   TakeOwnLastBlock(&live_[index]);
+  ExpectPromptRows(index, n);
   EnsureBlocks(&live_[index], live_[index].computed + n);
   live_[index].computed += n;
   const uint32_t seq = live_[index].seq;
@@ -121,6 +130,26 @@ void PlanDriver::AddItem(size_t index, int max_chunk) {
   }
 }
 
+void PlanDriver::ExpectPromptRows(size_t index, int num_tokens) {
+  const Live& s = live_[index];
+  if (s.first_row == 0) return;
+  const int begin = std::max(s.first_row, s.computed + 1), end = std::min(s.prompt_len, s.computed + num_tokens + 1);
+  if (begin < end) prompt_rows_.push_back({s.request, end - begin});
+}
+
+void PlanDriver::TakePromptRows(const v1::Done& done) {
+  CHECK_EQ(static_cast<size_t>(done.prompt_logprobs_size()), prompt_rows_.size());
+  for (size_t i = 0; i < prompt_rows_.size(); ++i) {
+    const v1::PromptLogprobs& from = done.prompt_logprobs(static_cast<int>(i));
+    CHECK_EQ(from.sampled_size(), prompt_rows_[i].num_rows);
+    CHECK_EQ(from.top_ids_size(), from.top_values_size());
+    TestOutput& to = outputs_[prompt_rows_[i].request][0];
+    to.prompt_logprobs.insert(to.prompt_logprobs.end(), from.sampled().begin(), from.sampled().end());
+    to.prompt_top_ids.insert(to.prompt_top_ids.end(), from.top_ids().begin(), from.top_ids().end());
+    to.prompt_top_values.insert(to.prompt_top_values.end(), from.top_values().begin(), from.top_values().end());
+  }
+}
+
 void PlanDriver::Draw(Live* s, const v1::Done& done, int* token, int* logprob) {
   TestOutput* output = &outputs_[s->request][s->choice];
   s->tokens.push_back(done.tokens((*token)++));
@@ -137,6 +166,7 @@ void PlanDriver::Execute() {
   CHECK(status.ok()) << status << "\n" << step_.DebugString();
   CHECK_EQ(done.tokens_size(), static_cast<int>(drawing_.size()));
   CHECK_EQ(static_cast<size_t>(done.device_blocks_used()), limits_.num_blocks - free_blocks_.size());
+  TakePromptRows(done);
   int token = 0, logprob = 0;
   for (const size_t index : drawing_) Draw(&live_[index], done, &token, &logprob);
   CHECK_EQ(done.logprobs_size(), logprob);
@@ -164,6 +194,7 @@ std::vector<std::vector<TestOutput>> PlanDriver::Run(const std::vector<TestReque
   for (;;) {
     step_.Clear();
     drawing_.clear();
+    prompt_rows_.clear();
     for (Live& s : live_) {
       if (s.running && IsDone(s)) Release(&s);
     }

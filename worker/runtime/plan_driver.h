@@ -21,8 +21,14 @@ struct TestRequest {
 
 struct TestOutput {
   std::vector<int32_t> tokens;
-  std::vector<float> logprobs;  // of the drawn tokens; the top ones follow each
-  bool operator==(const TestOutput& o) const { return tokens == o.tokens && logprobs == o.logprobs; }
+  std::vector<float> logprobs;         // of the drawn tokens; the top ones follow each
+  std::vector<float> prompt_logprobs;  // of the first choice: from the prompt's second token on
+  std::vector<uint32_t> prompt_top_ids;
+  std::vector<float> prompt_top_values;
+  bool operator==(const TestOutput& o) const {
+    return tokens == o.tokens && logprobs == o.logprobs && prompt_logprobs == o.prompt_logprobs &&
+           prompt_top_ids == o.prompt_top_ids && prompt_top_values == o.prompt_top_values;
+  }
 };
 
 struct TestSchedule {
@@ -54,6 +60,7 @@ class PlanDriver final {
     std::vector<int32_t> tokens;
     std::vector<int32_t> blocks;
     int prompt_len = 0;
+    int first_row = 0;           // of the prompt positions that this run of it wants; 0 = none
     bool forks_pending = false;  // the other choices fork at the end of this prefill
   };
 
@@ -62,9 +69,11 @@ class PlanDriver final {
   void Finish(Live* s);
   void Admit(Live* s);
   void AddItem(size_t index, int max_chunk);
+  void ExpectPromptRows(size_t index, int num_tokens);
   void EnsureBlocks(Live* s, int tokens);
   void TakeOwnLastBlock(Live* s);
   void Execute();
+  void TakePromptRows(const v1::Done& done);
   void Draw(Live* s, const v1::Done& done, int* token, int* logprob);
   int32_t TakeBlock();
   uint32_t TakeSeq();
@@ -81,6 +90,11 @@ class PlanDriver final {
   std::vector<std::vector<TestOutput>> outputs_;
   v1::Step step_;
   std::vector<size_t> drawing_;  // indexes of live_ in reply order
+  struct PromptRowsItem {
+    int request = 0;
+    int num_rows = 0;
+  };
+  std::vector<PromptRowsItem> prompt_rows_;  // of the step, in reply order
   int preemptions_ = 0;
 };
 

@@ -29,9 +29,11 @@ class NullModel final : public Model {
     return layout;
   }
   absl::StatusOr<kernels::TensorView> Forward(const ForwardBatch& batch, const kernels::KvCacheView&) override {
-    logits_.resize(batch.logit_rows.size() * kVocab);
-    return kernels::MakeView(logits_.data(), kernels::DType::kF32,
-                             {static_cast<int64_t>(batch.logit_rows.size()), kVocab});
+    return RowLogits(batch.logit_rows);
+  }
+  absl::StatusOr<kernels::TensorView> RowLogits(absl::Span<const int32_t> rows) override {
+    logits_.resize(rows.size() * kVocab);
+    return kernels::MakeView(logits_.data(), kernels::DType::kF32, {static_cast<int64_t>(rows.size()), kVocab});
   }
   int64_t last_collective_us() const override { return 0; }
 

@@ -44,6 +44,10 @@ absl::StatusOr<SamplingParams> ParseSamplingParams(const v1::NewSequence& s, int
       Check(s.num_logprobs() >= -1, s, "num_logprobs", s.num_logprobs(), ">= -1"),
       Check(s.logit_bias().ids_size() == s.logit_bias().values_size(), s, "number of logit_bias values",
             s.logit_bias().values_size(), "the number of its ids"),
+      Check(!s.has_prompt_rows() || (s.prompt_rows().first() >= 1 && s.prompt_rows().first() <= kMax), s,
+            "prompt_rows.first", s.prompt_rows().first(), "1 to 2147483647"),
+      Check(s.prompt_rows().num_top() <= static_cast<uint32_t>(vocab_size), s, "prompt_rows.num_top",
+            s.prompt_rows().num_top(), "at most the vocabulary"),
       CheckIds(s, "logit_bias", s.logit_bias().ids(), vocab_size),
       CheckIds(s, "banned_until_min", s.banned_until_min(), vocab_size),
   };
@@ -66,6 +70,10 @@ absl::StatusOr<SamplingParams> ParseSamplingParams(const v1::NewSequence& s, int
   p.banned_until_min.assign(s.banned_until_min().begin(), s.banned_until_min().end());
   for (int i = 0; i < s.logit_bias().ids_size(); ++i) {
     p.logit_bias.emplace_back(static_cast<int32_t>(s.logit_bias().ids(i)), s.logit_bias().values(i));
+  }
+  if (s.has_prompt_rows()) {
+    p.prompt_rows =
+        PromptRows{static_cast<int32_t>(s.prompt_rows().first()), static_cast<int32_t>(s.prompt_rows().num_top())};
   }
   return p;
 }

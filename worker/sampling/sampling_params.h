@@ -3,6 +3,7 @@
 #define QUIRE_WORKER_SAMPLING_SAMPLING_PARAMS_H_
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,12 @@ class NewSequence;
 }
 
 namespace quire::worker {
+
+// Prompt positions whose log-probs are wanted: from `first` to the end of the prompt, each with `num_top` alternatives.
+struct PromptRows {
+  int32_t first = 1;
+  int32_t num_top = 0;
+};
 
 struct SamplingParams {
   uint64_t seed = 0;
@@ -29,6 +36,7 @@ struct SamplingParams {
   std::vector<int32_t> banned_until_min;
   std::vector<std::pair<int32_t, float>> logit_bias;
   bool given_tokens = false;  // the plan brings its tokens: draws are reported and not appended
+  std::optional<PromptRows> prompt_rows;
 
   // Whether the tokens so far matter to the draw.
   bool has_penalties() const {

@@ -1,0 +1,103 @@
+// What a client may learn of its prompt: log-probs of its tokens, and an echo. Two ranks, small chunks.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/e2e/cluster.h"
+
+namespace quire::e2e {
+namespace {
+
+using quire::v1::PositionLogprobs;
+
+class PromptTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    cluster_ = new Cluster({"--workers=local:2", "--max_num_batched_tokens=48", "--max_num_seqs=8"});
+  }
+  static void TearDownTestSuite() {
+    delete cluster_;
+    cluster_ = nullptr;
+  }
+  static Cluster* cluster_;
+};
+
+Cluster* PromptTest::cluster_ = nullptr;
+
+std::string Bytes(const PositionLogprobs& position) { return position.SerializeAsString(); }
+
+// What was drawn with log-probs is scored to the same bits when it comes back as a prompt.
+TEST_F(PromptTest, OutputScoredAsAPromptHasTheSameBits) {
+  quire::v1::GenerateRequest request = TextRequest("Once upon a time there was a little dog", 150);
+  request.mutable_sampling_params()->set_logprobs(3);
+  request.mutable_sampling_params()->set_ignore_eos(true);
+  request.mutable_sampling_params()->set_temperature(1);
+  request.mutable_sampling_params()->set_seed(3);
+  request.set_stream(false);
+  request.set_echo(true);
+  const Output drawn = cluster_->Generate(request);
+  ASSERT_TRUE(drawn.ok()) << drawn.status.error_message();
+  const auto& from = drawn.choices[0];
+  ASSERT_GT(from.prompt_token_ids_size(), 4);
+  EXPECT_EQ(from.text().rfind("Once upon a time there was a little dog", 0), 0u);
+
+  std::vector<uint32_t> ids(from.prompt_token_ids().begin(), from.prompt_token_ids().end());
+  const int prompt = static_cast<int>(ids.size());
+  ids.insert(ids.end(), from.output_ids().begin(), from.output_ids().end());
+  // Twice: the prefix cache must not skip what is asked for.
+  for (int i = 0; i < 2; ++i) {
+    quire::v1::GenerateRequest score = IdsRequest(ids, 1);
+    score.mutable_sampling_params()->set_prompt_logprobs(3);
+    score.set_stream(false);
+    const Output scored = cluster_->Generate(score);
+    ASSERT_TRUE(scored.ok()) << scored.status.error_message();
+    const auto& got = scored.choices[0].input_logprobs();
+    ASSERT_EQ(got.positions_size(), static_cast<int>(ids.size()));
+    EXPECT_FALSE(got.positions(0).sampled().has_logprob());
+    for (int k = 0; k < from.output_ids_size(); ++k) {
+      EXPECT_EQ(Bytes(got.positions(prompt + k)), Bytes(from.output_logprobs().positions(k))) << "output token " << k;
+    }
+    for (int k = 1; k < prompt; ++k) {
+      EXPECT_EQ(got.positions(k).sampled().token_id(), ids[k]);
+      EXPECT_LT(got.positions(k).sampled().logprob(), 0);
+      EXPECT_EQ(got.positions(k).top_size(), 3);
+    }
+    EXPECT_EQ(scored.choices[0].cached_tokens(), 0u);
+  }
+}
+
+TEST_F(PromptTest, AStreamBringsThePromptFirst) {
+  quire::v1::GenerateRequest request = TextRequest("The little dog", 6);
+  request.set_echo(true);
+  request.mutable_sampling_params()->set_prompt_logprobs(0);
+  request.mutable_sampling_params()->set_n(2);
+  request.mutable_sampling_params()->set_temperature(1);
+  request.mutable_sampling_params()->set_ignore_eos(true);
+  grpc::ClientContext context;
+  auto reader = cluster_->stub()->Generate(&context, request);
+  quire::v1::GenerateResponse response;
+  std::vector<std::string> texts(2);
+  int scored = 0;
+  while (reader->Read(&response)) {
+    if (!response.has_chunk()) continue;
+    const auto& chunk = response.chunk();
+    EXPECT_EQ(chunk.prompt_token_ids_size() > 0, chunk.offset() == 0);
+    EXPECT_EQ(chunk.prompt_token_ids_size() > 0, texts[chunk.index()].empty());
+    texts[chunk.index()] += chunk.text();
+    if (!chunk.has_input_logprobs()) continue;
+    ++scored;
+    EXPECT_EQ(chunk.input_logprobs().positions_size(), static_cast<int>(chunk.prompt_tokens()));
+    EXPECT_EQ(chunk.input_logprobs().positions(1).top_size(), 0);
+  }
+  ASSERT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(scored, 1) << "once per request";
+  for (const std::string& text : texts) {
+    EXPECT_EQ(text.rfind("The little dog", 0), 0u) << text;
+    EXPECT_GT(text.size(), 16u);
+  }
+}
+
+}  // namespace
+}  // namespace quire::e2e
