@@ -131,7 +131,7 @@ void AddEnvelopeRows(std::vector<Row>* rows) {
            Bad("priority", p + "priority: 1", "must be 0 unless --scheduling_policy=priority, got 1."),
            Bad("priority", p + "priority: -1", "must be 0 unless --scheduling_policy=priority, got -1."),
            Good("echo", p + "echo: false"),
-           Unserved("echo", p + "echo: true"),
+           Good("echo", p + "echo: true"),
        }) {
     rows->push_back(std::move(row));
   }
@@ -472,6 +472,21 @@ TEST(ValidateTest, ClientBytesInMessagesAreShortAndPrintable) {
   const absl::Status status = Validate(message, TestLimits(), EncodeBytes).status();
   EXPECT_LT(status.message().size(), 300u);
   EXPECT_FALSE(absl::StrContains(status.message(), "\n"));
+}
+
+TEST(ValidateTest, PromptLogprobsAreBounded) {
+  Limits limits = TestLimits();
+  limits.max_model_len = 1 << 20;
+  v1::GenerateRequest message;
+  message.mutable_sampling_params()->set_prompt_logprobs(15);
+  message.mutable_sampling_params()->set_max_tokens(1);
+  for (int64_t i = 0; i < kPromptLogprobsMax / 16; ++i) message.mutable_tokenized()->add_input_ids(1);
+  EXPECT_TRUE(Validate(message, limits, nullptr).ok());
+  message.mutable_tokenized()->add_input_ids(1);
+  const absl::Status status = Validate(message, limits, nullptr).status();
+  EXPECT_EQ(ErrorField(status), "sampling_params.prompt_logprobs");
+  EXPECT_NE(status.message().find("65537 tokens x (1 + 15) is 1048592, must be at most 1048576"), std::string::npos)
+      << status;
 }
 
 }  // namespace

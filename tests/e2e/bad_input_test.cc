@@ -56,7 +56,6 @@ std::vector<BadCase> BadRequests() {
        "model",
        {"nobody"},
        [](GenerateRequest* r) { r->set_model("nobody"); }},
-      {"echo", grpc::StatusCode::UNIMPLEMENTED, "echo", {}, [](GenerateRequest* r) { r->set_echo(true); }},
       {"5 MiB",
        grpc::StatusCode::RESOURCE_EXHAUSTED,
        "",
