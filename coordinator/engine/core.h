@@ -138,7 +138,7 @@ class Core {
     StepPlan plan;
     std::vector<request::Sequence*> samples;  // in batch order
     scheduler::StepShape shape;
-    std::vector<PromptChunk> prompt_chunks;   // likewise
+    std::vector<PromptChunk> prompt_chunks;  // likewise
   };
   using Group = request::SequenceGroup;
 
