@@ -72,10 +72,10 @@ absl::Status Core::Admissible(const request::Request& request) const {
     return absl::ResourceExhaustedError(
         absl::StrCat(waiting, " requests wait, the limit is ", options_.max_queue_len, "; try again later"));
   }
-  const uint32_t places = std::max(request.params.n, request.params.beam_width);
+  const uint32_t places = request::NumPlaces(request.params);
   if (places > options_.scheduler.max_num_seqs) {
     return absl::InvalidArgumentError(
-        absl::StrCat("sampling_params.", request.params.beam_width > 0 ? "beam_width" : "n",
+        absl::StrCat("sampling_params.", request.params.beam_width > 0 ? "beam_width" : "n or best_of",
                      " must be at most max_num_seqs (", options_.scheduler.max_num_seqs, "), got ", places, "."));
   }
   return absl::OkStatus();
@@ -94,7 +94,7 @@ void Core::Handle(SubmitEvent& event) {
   group->request = std::move(event.request);
   group->arrival = now_;
   const request::SamplingParams& params = group->request.params;
-  const uint32_t places = std::max(params.n, params.beam_width);
+  const uint32_t places = request::NumPlaces(params);
   group->sequences.resize(places);
   for (uint32_t i = 0; i < places; ++i) {
     Sequence& s = group->sequences[i];

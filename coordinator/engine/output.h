@@ -15,7 +15,7 @@ namespace quire::engine {
 
 struct TokenDelta {
   int32_t token = -1;
-  TokenLogprobs logprobs;  // valid iff params.logprobs >= 0
+  TokenLogprobs logprobs;  // valid iff params.logprobs >= 0 or best_of > n
 };
 
 using request::FinishReason;

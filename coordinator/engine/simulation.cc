@@ -169,6 +169,7 @@ request::Request Simulation::MakeRequest() {
     r.params.length_penalty = static_cast<float>(Uniform(-1, 3)) / 2;
     r.params.early_stopping = static_cast<request::EarlyStopping>(Uniform(0, 2));
   }
+  if (r.params.beam_width == 0 && Chance(0.05)) r.params.best_of = r.params.n + static_cast<uint32_t>(Uniform(1, 2));
   r.params.seed = rng_();
   r.params.ignore_eos = Chance(0.3);
   r.params.logprobs = Chance(0.3) ? 2 : -1;
@@ -190,9 +191,9 @@ void Simulation::ScheduleArrivals() {
     if (Chance(0.2)) At(at + Delay(40), Chance(0.5) ? CancelEvent{id, ""} : CancelEvent{0, r.request_id});
     Client& client = clients_[id];
     client.request = r;
-    client.tokens.resize(r.params.n);
-    client.texts.resize(r.params.n);
-    client.finished.resize(r.params.n);
+    client.tokens.resize(request::NumPlaces(r.params));
+    client.texts.resize(request::NumPlaces(r.params));
+    client.finished.resize(request::NumPlaces(r.params));
     At(at, SubmitEvent{id, std::move(r)});
   }
   coverage_.requests = count;
@@ -288,7 +289,7 @@ void Simulation::End(const EndAction& end) {
       absl::IsResourceExhausted(end.status) || absl::IsAlreadyExists(end.status) || absl::IsInvalidArgument(end.status);
   if (end.status.ok()) CheckPromptLogprobs(client);
   if (client.request.params.beam_width > 0) return EndBeams(client, end.status);
-  for (uint32_t i = 0; i < client.request.params.n; ++i) {
+  for (uint32_t i = 0; i < request::NumPlaces(client.request.params); ++i) {
     const Expected want = RunAlone(client.request, i, vocab_);
     const std::vector<int32_t>& got = client.tokens[i];
     if (end.status.ok()) {

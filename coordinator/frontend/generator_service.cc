@@ -121,6 +121,7 @@ ResponseOptions GeneratorService::MakeResponseOptions(const v1::GenerateRequest&
   ResponseOptions options;
   options.stream = message.stream();
   options.num_choices = request.params.n;
+  options.best_of = request.params.best_of;
   options.prompt_tokens = static_cast<uint32_t>(request.prompt_ids.size());
   options.logprobs = request.params.logprobs >= 0;
   options.prompt_logprobs = request.params.prompt_logprobs >= 0;

@@ -2,8 +2,10 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "coordinator/frontend/best_of.h"
 #include "proto/generate.pb.h"
 
 namespace quire::frontend {
@@ -24,7 +26,8 @@ const char* FinishReasonName(engine::FinishReason reason) {
 }  // namespace
 
 ResponseBuilder::ResponseBuilder(ResponseOptions options)
-    : options_(std::move(options)), choices_(options_.num_choices) {
+    : options_(std::move(options)), choices_(std::max(options_.num_choices, options_.best_of)) {
+  CHECK(!options_.stream || options_.best_of <= options_.num_choices) << "request " << options_.request_id;
   if (!options_.echo) return;
   for (Choice& choice : choices_) choice.text = options_.prompt_text;
 }
@@ -39,6 +42,7 @@ void ResponseBuilder::Add(const engine::ChoiceDelta& delta) {
   for (const engine::TokenDelta& token : delta.tokens) {
     choice.ids.push_back(static_cast<uint32_t>(token.token));
     if (options_.logprobs) choice.logprobs.push_back(token);
+    if (knows_logprobs()) choice.cumulative_logprob += token.logprobs.sampled;
   }
   choice.text += delta.text;
   cached_tokens_ = static_cast<uint32_t>(delta.cached_tokens);
@@ -59,9 +63,12 @@ void ResponseBuilder::End(const engine::RequestTiming& timing) {
   CHECK(!ended_) << "request " << options_.request_id;
   ended_ = true;
   timing_ = timing;
+  std::vector<RankedChoice> drawn;
+  for (const Choice& choice : choices_) drawn.push_back({choice.cumulative_logprob, choice.ids.size()});
+  answered_ = BestChoices(drawn, options_.num_choices);
 }
 
-bool ResponseBuilder::HasNext() const { return !ready_.empty() || (ended_ && next_complete_ < choices_.size()); }
+bool ResponseBuilder::HasNext() const { return !ready_.empty() || (ended_ && next_complete_ < answered_.size()); }
 
 bool ResponseBuilder::Next(v1::GenerateResponse* response) {
   if (!HasNext()) return false;
@@ -71,7 +78,8 @@ bool ResponseBuilder::Next(v1::GenerateResponse* response) {
     ready_.pop_front();
     FillChunk(index, response);
   } else {
-    FillComplete(next_complete_++, response);
+    FillComplete(next_complete_, answered_[next_complete_], response);
+    ++next_complete_;
   }
   return true;
 }
@@ -95,8 +103,8 @@ void ResponseBuilder::FillChunk(uint32_t index, v1::GenerateResponse* response) 
   choice.queued = false;
 }
 
-void ResponseBuilder::FillComplete(uint32_t index, v1::GenerateResponse* response) {
-  Choice& choice = choices_[index];
+void ResponseBuilder::FillComplete(uint32_t index, uint32_t drawn, v1::GenerateResponse* response) {
+  Choice& choice = choices_[drawn];
   v1::GenerateResponse::Complete* complete = response->mutable_complete();
   complete->set_index(index);
   complete->mutable_output_ids()->Add(choice.ids.begin(), choice.ids.end());
@@ -115,6 +123,7 @@ void ResponseBuilder::FillComplete(uint32_t index, v1::GenerateResponse* respons
   }
   if (options_.prompt_logprobs && !scored_) TakeInputLogprobs(complete->mutable_input_logprobs());
   if (options_.logprobs && !options_.stream) TakeLogprobs(&choice, complete->mutable_output_logprobs());
+  if (knows_logprobs()) complete->set_cumulative_logprob(choice.cumulative_logprob);
   complete->mutable_timing()->set_queue_seconds(absl::ToDoubleSeconds(timing_.queue));
   complete->mutable_timing()->set_prefill_seconds(absl::ToDoubleSeconds(timing_.prefill));
   complete->mutable_timing()->set_decode_seconds(absl::ToDoubleSeconds(timing_.decode));

@@ -7,7 +7,8 @@
 //   F2  What waits for a slow client is at most the output itself: news of a choice that already waits join its next
 //       chunk.
 //   F3  No chunk comes after the first `complete`; completes come in the order of their index.
-//   F4  What is said of the prompt comes first: its log-probs once per request, an echo once per choice.
+//   F4  With more choices drawn than asked for, the completes are the best of them, best first, and none is streamed.
+//   F5  What is said of the prompt comes first: its log-probs once per request, an echo once per choice.
 #ifndef QUIRE_COORDINATOR_FRONTEND_RESPONSE_BUILDER_H_
 #define QUIRE_COORDINATOR_FRONTEND_RESPONSE_BUILDER_H_
 
@@ -31,6 +32,7 @@ namespace quire::frontend {
 struct ResponseOptions {
   bool stream = false;  // otherwise only completes
   uint32_t num_choices = 1;
+  uint32_t best_of = 1;  // more than num_choices: so many are drawn, with log-probs
   uint32_t prompt_tokens = 0;
   bool logprobs = false;
   bool prompt_logprobs = false;
@@ -64,6 +66,7 @@ class ResponseBuilder {
     std::vector<uint32_t> ids;
     std::vector<engine::TokenDelta> logprobs;  // of ids that no message carried yet
     std::string text;                          // that no message carried yet
+    double cumulative_logprob = 0;             // of ids; 0 if log-probs are not known
     size_t num_sent = 0;                       // ids in chunks
     bool queued = false;                       // in ready_
     bool echoed = false;                       // its prompt ids are out
@@ -74,7 +77,9 @@ class ResponseBuilder {
   };
 
   void FillChunk(uint32_t index, v1::GenerateResponse* response);
-  void FillComplete(uint32_t index, v1::GenerateResponse* response);
+  // Choice `drawn` as the answer's `index`.
+  void FillComplete(uint32_t index, uint32_t drawn, v1::GenerateResponse* response);
+  bool knows_logprobs() const { return options_.logprobs || options_.best_of > options_.num_choices; }
   void FillTokenLogprob(int32_t token, float logprob, v1::TokenLogprob* to) const;
   void TakeLogprobs(Choice* choice, v1::OutputLogprobs* out) const;
   void TakeInputLogprobs(v1::InputLogprobs* out);
@@ -85,6 +90,7 @@ class ResponseBuilder {
   std::vector<TokenLogprobs> prompt_logprobs_;
   bool scored_ = false;  // the prompt's log-probs are out
   uint32_t cached_tokens_ = 0;
+  std::vector<uint32_t> answered_;  // choices by index of the answer; once it has ended
   bool ended_ = false;
   uint32_t next_complete_ = 0;
   engine::RequestTiming timing_;

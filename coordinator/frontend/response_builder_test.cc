@@ -282,5 +282,28 @@ TEST(ResponseBuilderTest, ThePromptComesWithTheWholeAnswer) {
   EXPECT_FALSE(response.complete().has_input_logprobs());
 }
 
+// Delta() gives token t the log-prob -t.
+TEST(ResponseBuilderTest, TheBestOfManyAreAnsweredBestFirst) {
+  ResponseOptions options = Options(/*stream=*/false, 2);
+  options.best_of = 4;
+  ResponseBuilder builder(options);
+  builder.Add(Delta(0, 0, {9, 9}, "a", /*finished=*/true));
+  builder.Add(Delta(1, 0, {5}, "b", /*finished=*/true));
+  builder.Add(Delta(2, 0, {2, 3, 4}, "c", /*finished=*/true));  // the lowest sum of the good ones, the best mean
+  builder.Add(Delta(3, 0, {4, 6}, "d", /*finished=*/true));     // as good as choice 1
+  Response response;
+  EXPECT_FALSE(builder.Next(&response)) << "nothing is known before all are";
+  builder.End({});
+  ASSERT_TRUE(builder.Next(&response));
+  EXPECT_EQ(response.complete().index(), 0u);
+  EXPECT_EQ(response.complete().text(), "c");
+  EXPECT_DOUBLE_EQ(response.complete().cumulative_logprob(), -9);
+  EXPECT_FALSE(response.complete().has_output_logprobs()) << "nobody asked";
+  ASSERT_TRUE(builder.Next(&response));
+  EXPECT_EQ(response.complete().index(), 1u);
+  EXPECT_EQ(response.complete().text(), "b");
+  EXPECT_FALSE(builder.Next(&response));
+}
+
 }  // namespace
 }  // namespace quire::frontend

@@ -126,7 +126,6 @@ absl::Status CheckUnserved(const v1::GenerateRequest& message) {
     case v1::SamplingParams::CONSTRAINT_NOT_SET:
       break;
   }
-  if (in.has_best_of() && in.best_of() != (in.has_n() ? in.n() : 1)) return NotServed("sampling_params.best_of");
   if (in.use_beam_search()) return NotServed("sampling_params.use_beam_search");
   if (in.has_beam_width()) return NotServed("sampling_params.beam_width");
   if (in.has_length_penalty()) return NotServed("sampling_params.length_penalty");
@@ -162,6 +161,31 @@ absl::Status ReadCount(const v1::SamplingParams& in, const Limits& limits, reque
   if (out->n > 1 && out->temperature == 0) {
     return Invalid("sampling_params.n",
                    absl::StrCat("must be 1 with temperature 0 (all choices would be the same), got ", out->n, "."));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadBestOf(const v1::GenerateRequest& message, const Limits& limits, request::SamplingParams* out) {
+  constexpr char kField[] = "sampling_params.best_of";
+  const v1::SamplingParams& in = message.sampling_params();
+  out->best_of = in.has_best_of() ? in.best_of() : out->n;
+  if (out->best_of < out->n || out->best_of > kChoicesMax) {
+    return Invalid(kField, absl::StrCat("must be in [n, ", kChoicesMax, "] with n = ", out->n, ", got ", out->best_of,
+                                        "."));
+  }
+  if (out->best_of == out->n) return absl::OkStatus();
+  if (out->best_of > limits.max_num_seqs) {
+    return Invalid(kField,
+                   absl::StrCat("must be at most max_num_seqs = ", limits.max_num_seqs, ", got ", out->best_of, "."));
+  }
+  if (out->temperature == 0) {
+    return Invalid(kField, absl::StrCat("must be 1 with temperature 0 (all samples would be the same), got ",
+                                        out->best_of, "."));
+  }
+  if (message.stream()) {
+    return Invalid(kField, absl::StrCat("cannot be streamed when it is greater than n: which samples are best is known "
+                                        "at the end, got ",
+                                        out->best_of, " with n = ", out->n, "."));
   }
   return absl::OkStatus();
 }
@@ -359,6 +383,7 @@ absl::StatusOr<request::Request> Validate(const v1::GenerateRequest& message, co
   const v1::SamplingParams& sampling = message.sampling_params();
   if (absl::Status s = CheckEnvelope(message, limits); !s.ok()) return s;
   if (absl::Status s = ReadSampling(sampling, limits, &request.params); !s.ok()) return s;
+  if (absl::Status s = ReadBestOf(message, limits, &request.params); !s.ok()) return s;
   if (absl::Status s = ReadPrompt(message, limits, encode, &request.prompt_ids); !s.ok()) return s;
   const auto prompt_len = static_cast<int64_t>(request.prompt_ids.size());
   if (absl::Status s = ReadLengths(sampling, limits, prompt_len, &request.params); !s.ok()) return s;

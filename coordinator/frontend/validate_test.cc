@@ -242,8 +242,18 @@ void AddUnservedRows(std::vector<Row>* rows) {
   rows->push_back(GoodSampling("json_object", "json_object: false"));
   rows->push_back(
       Unserved("sampling_params.choice.choices", Sampling("choice { choices: 'a' }"), "sampling_params.choice"));
-  unserved("best_of", "best_of: 2");
-  unserved("best_of", "best_of: 1 n: 2");
+  rows->push_back(GoodSampling("best_of", "best_of: 64 n: 2"));
+  rows->push_back(BadSampling("best_of", "best_of: 1 n: 2", "must be in [n, 128] with n = 2, got 1."));
+  rows->push_back(BadSampling("best_of", "best_of: 0", "must be in [n, 128] with n = 1, got 0."));
+  rows->push_back(BadSampling("best_of", "best_of: 129", "must be in [n, 128] with n = 1, got 129."));
+  rows->push_back(BadSampling("best_of", "best_of: 65", "must be at most max_num_seqs = 64, got 65."));
+  rows->push_back(BadSampling("best_of", "best_of: 2 temperature: 0",
+                              "must be 1 with temperature 0 (all samples would be the same), got 2."));
+  Row streamed = BadSampling("best_of", "best_of: 3 n: 2",
+                             "cannot be streamed when it is greater than n: which samples are best is known at the "
+                             "end, got 3 with n = 2.");
+  streamed.request += " stream: true";
+  rows->push_back(std::move(streamed));
   rows->push_back(GoodSampling("best_of", "best_of: 1"));
   rows->push_back(GoodSampling("best_of", "best_of: 2 n: 2"));
   unserved("use_beam_search", "use_beam_search: true");

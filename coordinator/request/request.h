@@ -3,6 +3,7 @@
 #ifndef QUIRE_COORDINATOR_REQUEST_REQUEST_H_
 #define QUIRE_COORDINATOR_REQUEST_REQUEST_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -34,6 +35,7 @@ struct SamplingParams {
   bool ignore_eos = false;
   bool include_stop_str_in_output = false;
   uint32_t n = 1;
+  uint32_t best_of = 1;     // more than n: so many are drawn, the n of the highest log-prob per token are answered
   uint32_t beam_width = 0;  // 0 = sampling; else n <= beam_width
   float length_penalty = 1.0f;
   EarlyStopping early_stopping = EarlyStopping::kFalse;
@@ -42,6 +44,9 @@ struct SamplingParams {
   uint64_t seed = 0;             // always set: drawn at admission if the client gave none
   std::vector<std::pair<int32_t, float>> logit_bias;
 };
+
+// Sequences of the group: what is drawn or searched, of which n are answered.
+inline uint32_t NumPlaces(const SamplingParams& p) { return std::max({p.n, p.best_of, p.beam_width}); }
 
 struct Request {
   std::string request_id;  // the client's label; unique among live requests

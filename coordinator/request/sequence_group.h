@@ -88,7 +88,11 @@ struct SequenceGroup {
 
   int64_t prompt_len() const { return static_cast<int64_t>(request.prompt_ids.size()); }
   // Top log-probs that the ranks return for each draw: -1 = none.
-  int32_t rank_logprobs() const { return search == nullptr ? request.params.logprobs : search->row_size(); }
+  int32_t rank_logprobs() const {
+    if (search != nullptr) return search->row_size();
+    const SamplingParams& p = request.params;
+    return p.logprobs < 0 && p.best_of > p.n ? 0 : p.logprobs;  // the best are chosen by the drawn tokens' own
+  }
   // Sequences that (will) live on the ranks: unfinished choices, or the leader alone before the fork; running beams.
   template <typename F>
   void ForEachLive(F&& f) {

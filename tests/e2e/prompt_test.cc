@@ -1,8 +1,11 @@
-// What a client may learn of its prompt: log-probs of its tokens, and an echo. Two ranks, small chunks.
+// What a client may learn of its prompt: log-probs of its tokens, and an echo; answers chosen by log-probs. Two ranks,
+// small chunks.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/e2e/cluster.h"
@@ -97,6 +100,39 @@ TEST_F(PromptTest, AStreamBringsThePromptFirst) {
     EXPECT_EQ(text.rfind("The little dog", 0), 0u) << text;
     EXPECT_GT(text.size(), 16u);
   }
+}
+
+TEST_F(PromptTest, BestOfAnswersTheBestOfItsSamples) {
+  quire::v1::GenerateRequest request = TextRequest("Once upon a time", 24);
+  request.set_stream(false);
+  request.mutable_sampling_params()->set_temperature(1.3f);
+  request.mutable_sampling_params()->set_seed(5);
+  request.mutable_sampling_params()->set_n(6);
+  request.mutable_sampling_params()->set_logprobs(0);
+  const Output all = cluster_->Generate(request);
+  ASSERT_TRUE(all.ok()) << all.status.error_message();
+  std::vector<std::pair<double, std::string>> ranked;
+  for (const auto& choice : all.choices) {
+    double sum = 0;
+    for (const PositionLogprobs& position : choice.output_logprobs().positions()) sum += position.sampled().logprob();
+    EXPECT_DOUBLE_EQ(choice.cumulative_logprob(), sum);
+    ranked.emplace_back(-sum / choice.output_ids_size(), choice.text());
+  }
+  std::sort(ranked.begin(), ranked.end());
+  request.mutable_sampling_params()->clear_logprobs();
+  request.mutable_sampling_params()->set_n(2);
+  request.mutable_sampling_params()->set_best_of(6);
+  const Output best = cluster_->Generate(request);
+  ASSERT_TRUE(best.ok()) << best.status.error_message();
+  ASSERT_EQ(best.choices.size(), 2u);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(best.choices[i].text(), ranked[i].second) << i;
+    EXPECT_FALSE(best.choices[i].has_output_logprobs());
+  }
+  request.set_stream(true);
+  const Output streamed = cluster_->Generate(request);
+  EXPECT_EQ(streamed.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(streamed.error_param, "sampling_params.best_of");
 }
 
 }  // namespace
