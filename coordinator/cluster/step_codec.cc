@@ -156,6 +156,7 @@ RankReply DecodeDone(const worker::v1::Done& done) {
   }
   reply.usage.device_blocks_total = done.device_blocks_total();
   reply.usage.device_blocks_used = done.device_blocks_used();
+  reply.usage.device_blocks_cached = done.device_blocks_cached();
   reply.usage.host_blocks_total = done.host_blocks_total();
   reply.usage.host_blocks_used = done.host_blocks_used();
   reply.usage.exec_us = done.exec_us();

@@ -391,6 +391,7 @@ void Core::Plan() {
     plan.step = ++step_;
     plan.deadline_ms = DeadlineMs(plan);
     ++num_in_flight_;
+    planned_.Add(plan);
     actions_->sends.push_back(&plan);
   }
 }
@@ -400,6 +401,7 @@ CoreStats Core::stats() const {
   stats.generation_tokens = generation_tokens_;
   stats.prompt_tokens = prompt_tokens_;
   stats.stale_results = stale_results_;
+  stats.planned = planned_;
   if (scheduler_ == nullptr) return stats;
   stats.num_running_reqs = static_cast<int64_t>(scheduler_->running().size());
   stats.num_waiting_reqs = static_cast<int64_t>(scheduler_->waiting().size());
@@ -418,6 +420,7 @@ CoreStats Core::stats() const {
   for (Group* group : scheduler_->running()) {
     group->ForEachLive([&](const Sequence& s) {
       if (s.blocks.empty()) return;
+      stats.table_blocks += static_cast<int64_t>(s.blocks.size());
       const int64_t slots = static_cast<int64_t>(s.blocks.size()) * block_size - s.num_computed;
       empty += static_cast<double>(slots) / scheduler_->kv().pool().refs(s.blocks.back());
     });

@@ -90,6 +90,21 @@ struct CoreOptions {
   uint64_t first_epoch = 1;         // above every epoch of an earlier coordinator of the same ranks
 };
 
+// Of all plans sent since the start.
+struct PlanTotals {
+  int64_t forks = 0;
+  int64_t block_copies = 0;  // copy-on-write
+  int64_t blocks_swapped_out = 0;
+  int64_t blocks_swapped_in = 0;
+
+  void Add(const StepPlan& plan) {
+    forks += static_cast<int64_t>(plan.forks.size());
+    block_copies += static_cast<int64_t>(plan.block_copies.size());
+    blocks_swapped_out += static_cast<int64_t>(plan.swap_outs.size());
+    blocks_swapped_in += static_cast<int64_t>(plan.swap_ins.size());
+  }
+};
+
 struct CoreStats {
   int64_t num_running_reqs = 0;
   int64_t num_waiting_reqs = 0;
@@ -105,7 +120,15 @@ struct CoreStats {
   int64_t blocks_cached = 0;  // full blocks that the prefix cache knows, used or free
   int64_t cache_queried_tokens = 0;
   int64_t cache_hit_tokens = 0;
-  int64_t tokens_used = 0;  // slots of used blocks that hold a token, shared ones once; the rest is fragmentation
+  int64_t tokens_used = 0;   // slots of used blocks that hold a token, shared ones once; the rest is fragmentation
+  int64_t table_blocks = 0;  // entries of all block tables: what would be used without sharing
+  PlanTotals planned;
+
+  // Share of the used slots that hold no token.
+  double fragmentation(int64_t block_size) const {
+    const double slots = static_cast<double>(blocks_used * block_size);
+    return slots == 0 ? 0 : 1 - static_cast<double>(tokens_used) / slots;
+  }
 };
 
 class Core {
@@ -195,6 +218,7 @@ class Core {
   int64_t generation_tokens_ = 0;
   int64_t prompt_tokens_ = 0;
   int64_t stale_results_ = 0;
+  PlanTotals planned_;
   absl::Time now_;
   absl::Time next_deadline_ = absl::InfiniteFuture();
   Actions* actions_ = nullptr;

@@ -17,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "coordinator/engine/core.h"
+#include "coordinator/engine/stats_line.h"
 #include "coordinator/engine/step_stats.h"
 
 namespace quire::engine {
@@ -318,6 +319,10 @@ void Engine::Impl::Publish(absl::Time now) {
   loads.cached_blocks = core.blocks_cached;
   loads.cache_queried_tokens_total = core.cache_queried_tokens;
   loads.cache_hit_tokens_total = core.cache_hit_tokens;
+  loads.num_forks = core.planned.forks;
+  loads.num_block_copies = core.planned.block_copies;
+  loads.blocks_swapped_out = core.planned.blocks_swapped_out;
+  loads.blocks_swapped_in = core.planned.blocks_swapped_in;
   loads.epoch = core_.formed() ? core_.epoch() : 0;
   loads.steps = stats_.total_steps();
   loads.gen_throughput = stats_.Throughput(now);
@@ -328,6 +333,7 @@ void Engine::Impl::Publish(absl::Time now) {
   {
     absl::MutexLock lock(&snapshot_mu_);
     loads.max_total_num_tokens = core.blocks_total * snapshot_.info.block_size;
+    loads.fragmentation = core.fragmentation(snapshot_.info.block_size);
     if (loads.epoch == 0) loads.epoch = snapshot_.loads.epoch;  // re-forming: requests may queue
     snapshot_.loads = std::move(loads);
     snapshot_.formed = core_.formed();
@@ -343,15 +349,16 @@ void Engine::Impl::Publish(absl::Time now) {
 void Engine::Impl::LogStats(absl::Time now) {
   if (core_.num_in_flight() == 0 || now - last_log_ < options_.stats_interval) return;
   last_log_ = now;
-  const CoreStats core = core_.stats();
-  std::string blocks;
-  for (size_t r = 0; r < ranks_.size(); ++r) {
-    absl::StrAppend(&blocks, r == 0 ? "" : " ", "rank", r, "=", ranks_[r].device_blocks_used, "/",
-                    ranks_[r].device_blocks_total);
+  StatsLineInput input;
+  input.core = core_.stats();
+  input.ranks = ranks_;
+  input.tokens_per_second = stats_.Throughput(now);
+  input.step_seconds_p50 = stats_.StepP50();
+  {
+    absl::MutexLock lock(&snapshot_mu_);
+    input.block_size = snapshot_.info.block_size;
   }
-  LOG(INFO) << "running " << core.num_running_reqs << ", waiting " << core.num_waiting_reqs << ", "
-            << static_cast<int64_t>(stats_.Throughput(now)) << " tok/s, blocks " << blocks << ", preemptions "
-            << core.num_preemptions << ", step p50 " << stats_.StepP50() * 1e3 << " ms";
+  LOG(INFO) << StatsLine(input);
 }
 
 Engine::Engine(const EngineOptions& options, cluster::WorkerGroup* group)

@@ -63,6 +63,11 @@ struct Loads {
   int64_t cached_blocks = 0;  // full blocks that the prefix cache knows
   int64_t cache_queried_tokens_total = 0;
   int64_t cache_hit_tokens_total = 0;
+  double fragmentation = 0;  // share of the used blocks' slots that hold no token
+  int64_t num_forks = 0;
+  int64_t num_block_copies = 0;  // copy-on-write
+  int64_t blocks_swapped_out = 0;
+  int64_t blocks_swapped_in = 0;
   uint64_t stale_replies_total = 0;
   uint64_t epoch = 0;
   uint64_t steps = 0;

@@ -264,6 +264,14 @@ grpc::ServerUnaryReactor* GeneratorService::GetLoads(CallbackServerContext* cont
         out->set_cached_blocks(static_cast<uint64_t>(loads.cached_blocks));
         out->set_num_preemptions(static_cast<uint64_t>(loads.num_preemptions));
         out->set_num_swaps(static_cast<uint64_t>(loads.num_swaps));
+        out->set_kv_fragmentation(loads.fragmentation);
+        out->set_num_recomputes(static_cast<uint64_t>(loads.num_preemptions - loads.num_swaps));
+        out->set_num_forks(static_cast<uint64_t>(loads.num_forks));
+        out->set_num_block_copies(static_cast<uint64_t>(loads.num_block_copies));
+        out->set_blocks_swapped_out(static_cast<uint64_t>(loads.blocks_swapped_out));
+        out->set_blocks_swapped_in(static_cast<uint64_t>(loads.blocks_swapped_in));
+        out->set_cache_hit_tokens(static_cast<uint64_t>(loads.cache_hit_tokens_total));
+        out->set_cache_queried_tokens(static_cast<uint64_t>(loads.cache_queried_tokens_total));
         out->set_generation_tokens_total(static_cast<uint64_t>(loads.generation_tokens_total));
         out->set_prompt_tokens_total(static_cast<uint64_t>(loads.prompt_tokens_total));
         out->set_stale_replies_total(loads.stale_replies_total);
@@ -272,6 +280,7 @@ grpc::ServerUnaryReactor* GeneratorService::GetLoads(CallbackServerContext* cont
           load->set_rank(static_cast<uint32_t>(rank));
           load->set_device_blocks_total(loads.ranks[rank].device_blocks_total);
           load->set_device_blocks_used(loads.ranks[rank].device_blocks_used);
+          load->set_device_blocks_cached(loads.ranks[rank].device_blocks_cached);
           load->set_host_blocks_total(loads.ranks[rank].host_blocks_total);
           load->set_host_blocks_used(loads.ranks[rank].host_blocks_used);
         }

@@ -170,8 +170,8 @@ absl::Status ReadBestOf(const v1::GenerateRequest& message, const Limits& limits
   const v1::SamplingParams& in = message.sampling_params();
   out->best_of = in.has_best_of() ? in.best_of() : out->n;
   if (out->best_of < out->n || out->best_of > kChoicesMax) {
-    return Invalid(kField, absl::StrCat("must be in [n, ", kChoicesMax, "] with n = ", out->n, ", got ", out->best_of,
-                                        "."));
+    return Invalid(kField,
+                   absl::StrCat("must be in [n, ", kChoicesMax, "] with n = ", out->n, ", got ", out->best_of, "."));
   }
   if (out->best_of == out->n) return absl::OkStatus();
   if (out->best_of > limits.max_num_seqs) {
@@ -179,8 +179,8 @@ absl::Status ReadBestOf(const v1::GenerateRequest& message, const Limits& limits
                    absl::StrCat("must be at most max_num_seqs = ", limits.max_num_seqs, ", got ", out->best_of, "."));
   }
   if (out->temperature == 0) {
-    return Invalid(kField, absl::StrCat("must be 1 with temperature 0 (all samples would be the same), got ",
-                                        out->best_of, "."));
+    return Invalid(
+        kField, absl::StrCat("must be 1 with temperature 0 (all samples would be the same), got ", out->best_of, "."));
   }
   if (message.stream()) {
     return Invalid(kField, absl::StrCat("cannot be streamed when it is greater than n: which samples are best is known "

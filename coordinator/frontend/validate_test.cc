@@ -484,20 +484,5 @@ TEST(ValidateTest, ClientBytesInMessagesAreShortAndPrintable) {
   EXPECT_FALSE(absl::StrContains(status.message(), "\n"));
 }
 
-TEST(ValidateTest, PromptLogprobsAreBounded) {
-  Limits limits = TestLimits();
-  limits.max_model_len = 1 << 20;
-  v1::GenerateRequest message;
-  message.mutable_sampling_params()->set_prompt_logprobs(15);
-  message.mutable_sampling_params()->set_max_tokens(1);
-  for (int64_t i = 0; i < kPromptLogprobsMax / 16; ++i) message.mutable_tokenized()->add_input_ids(1);
-  EXPECT_TRUE(Validate(message, limits, nullptr).ok());
-  message.mutable_tokenized()->add_input_ids(1);
-  const absl::Status status = Validate(message, limits, nullptr).status();
-  EXPECT_EQ(ErrorField(status), "sampling_params.prompt_logprobs");
-  EXPECT_NE(status.message().find("65537 tokens x (1 + 15) is 1048592, must be at most 1048576"), std::string::npos)
-      << status;
-}
-
 }  // namespace
 }  // namespace quire::frontend

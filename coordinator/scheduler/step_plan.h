@@ -142,6 +142,7 @@ struct TokenLogprobs {
 struct RankUsage {
   uint32_t device_blocks_total = 0;
   uint32_t device_blocks_used = 0;
+  uint32_t device_blocks_cached = 0;
   uint32_t host_blocks_total = 0;
   uint32_t host_blocks_used = 0;
   uint32_t exec_us = 0;

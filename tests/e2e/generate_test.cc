@@ -163,6 +163,13 @@ TEST_F(GenerateTest, APromptThatBeginsAlikeIsFoundInTheCache) {
   EXPECT_EQ(again.choices[0].cached_tokens(), 96u) << "six full blocks of 16";
   EXPECT_EQ(Fingerprint(first), Fingerprint(again));
   EXPECT_TRUE(cluster_->AwaitIdle(absl::Seconds(5))) << "cached blocks are not used ones";
+  const quire::v1::GetLoadsResponse loads = cluster_->Loads();
+  EXPECT_GE(loads.cache_hit_tokens(), 96u);
+  EXPECT_GE(loads.cache_queried_tokens(), loads.cache_hit_tokens());
+  for (const auto& rank : loads.ranks()) {
+    EXPECT_GE(rank.device_blocks_cached(), 6u) << "what the second request found";
+    EXPECT_LE(rank.device_blocks_cached() + rank.device_blocks_used(), rank.device_blocks_total());
+  }
   EXPECT_TRUE(Await([] { return cluster_->Loads().cache_hit_rate() > 0 && cluster_->Loads().cached_blocks() > 5; },
                     absl::Seconds(5)));
 }

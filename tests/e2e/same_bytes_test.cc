@@ -81,6 +81,12 @@ TEST_P(SameBytesTest, TogetherUnderPreemptionEqualsAlone) {
     EXPECT_TRUE(cluster.AwaitIdle(absl::Seconds(10)));
     const quire::v1::GetLoadsResponse loads = cluster.Loads();
     EXPECT_GT(loads.num_preemptions(), 0u) << "the cache was not small enough to prove anything";
+    EXPECT_EQ(loads.num_recomputes(), loads.num_preemptions() - loads.num_swaps());
+    EXPECT_GT(loads.num_forks(), 0u);
+    EXPECT_GT(loads.num_block_copies(), 0u);
+    EXPECT_EQ(loads.blocks_swapped_out() > 0, loads.num_swaps() > 0);
+    EXPECT_GE(loads.blocks_swapped_in() > 0, loads.num_swaps() > 0) << "every request has ended well";
+    EXPECT_EQ(loads.kv_fragmentation(), 0) << "no block is used";
     if (shape.preemption == "recompute") {
       EXPECT_EQ(loads.num_swaps(), 0u);
     } else if (shape.preemption == "swap") {

@@ -81,6 +81,7 @@ void ModelRunner::Commit() {
 void ModelRunner::Report(v1::Done* done) const {
   done->set_device_blocks_total(options_.table.num_blocks);
   done->set_device_blocks_used(table_.used_blocks());
+  done->set_device_blocks_cached(table_.cached_blocks());
   done->set_host_blocks_total(options_.table.num_host_blocks);
   done->set_host_blocks_used(static_cast<uint32_t>(cache_->used_host_blocks()));
   if (options_.rank != 0) return;

@@ -25,7 +25,8 @@ absl::Status CheckGroups(const char* field, int size, int group) {
 
 }  // namespace
 
-SequenceTable::SequenceTable(const TableLimits& limits) : limits_(limits), holders_(limits.num_blocks, 0) {}
+SequenceTable::SequenceTable(const TableLimits& limits)
+    : limits_(limits), holders_(limits.num_blocks, 0), touched_(limits.num_blocks) {}
 
 absl::Status SequenceTable::Apply(const v1::Step& step) {
   forks_.clear();
@@ -241,7 +242,10 @@ Sequence* SequenceTable::Place(uint32_t seq) {
 }
 
 void SequenceTable::Hold(int32_t block) {
-  if (holders_[block]++ == 0) ++used_blocks_;
+  if (holders_[block]++ > 0) return;
+  ++used_blocks_;
+  num_touched_ += !touched_[block];
+  touched_[block] = true;
 }
 
 void SequenceTable::Release(int32_t block) {

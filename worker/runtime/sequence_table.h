@@ -6,6 +6,7 @@
 //   T1  An error leaves the process sound and the table in an undefined but safe state: the session ends, a new one
 //       starts empty.
 //   T2  used_blocks() = number of blocks with at least one holder; a block shared by several tables counts once.
+//       cached_blocks() = number of blocks without a holder that once had one.
 //   T3  Every block id in a table is in [0, num_blocks) and occurs in that table once.
 //   T4  A block that comes by append or replace, to be written, has no other holder.
 #ifndef QUIRE_WORKER_RUNTIME_SEQUENCE_TABLE_H_
@@ -77,6 +78,7 @@ class SequenceTable final {
   // The forks of the step applied last, in its order.
   absl::Span<const Fork> forks() const { return forks_; }
   int32_t used_blocks() const { return used_blocks_; }
+  int32_t cached_blocks() const { return num_touched_ - used_blocks_; }
   const TableLimits& limits() const { return limits_; }
 
  private:
@@ -102,6 +104,8 @@ class SequenceTable final {
   std::vector<int32_t> holders_;  // by block
   std::vector<Fork> forks_;
   int32_t used_blocks_ = 0;
+  std::vector<bool> touched_;  // by block: had a holder
+  int32_t num_touched_ = 0;
 };
 
 }  // namespace quire::worker
