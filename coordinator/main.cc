@@ -103,6 +103,10 @@ ABSL_FLAG(
     std::string, preemption_mode, "auto",
     "What becomes of the blocks of a preempted request: swap (to host memory, while there is room), recompute, or auto "
     "(what the measured rates make cheaper).");
+ABSL_FLAG(int32_t, max_preemptions_per_request, 8,
+          "How often a request may lose its place for want of KV blocks. After that it comes back only when its worst "
+          "case fits, and then keeps its place until its end, before all others. 0 = so from the start: nobody is "
+          "preempted, and fewer run.");
 ABSL_FLAG(uint32_t, num_device_blocks_override, 0, "At most so many KV blocks, however many fit; 0 = as many as fit.");
 ABSL_FLAG(absl::Duration, shutdown_timeout, absl::Seconds(15),
           "After SIGTERM or SIGINT: how long running requests may go on before they are ended. A second signal ends at "
@@ -181,6 +185,7 @@ absl::Status CheckFlags() {
       {"max_num_seqs", absl::GetFlag(FLAGS_max_num_seqs), 1, 65536},
       {"max_num_batched_tokens", absl::GetFlag(FLAGS_max_num_batched_tokens), 1, 1 << 20},
       {"target_step_ms", absl::GetFlag(FLAGS_target_step_ms), -1, 3'600'000},
+      {"max_preemptions_per_request", absl::GetFlag(FLAGS_max_preemptions_per_request), 0, 1 << 20},
       {"max_queue_len", absl::GetFlag(FLAGS_max_queue_len), 1, 1 << 20},
       {"max_logprobs", absl::GetFlag(FLAGS_max_logprobs), 0, 1024},
       {"block_size", absl::GetFlag(FLAGS_block_size), 1, 1024},
@@ -284,6 +289,7 @@ engine::EngineOptions EngineOptions() {
   options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
   options.target_step_ms = absl::GetFlag(FLAGS_target_step_ms);
+  options.max_preemptions_per_request = absl::GetFlag(FLAGS_max_preemptions_per_request);
   options.max_queue_len = absl::GetFlag(FLAGS_max_queue_len);
   options.enable_prefix_caching = absl::GetFlag(FLAGS_enable_prefix_caching);
   options.preemption_mode = *ParsePreemptionMode(absl::GetFlag(FLAGS_preemption_mode));

@@ -36,7 +36,6 @@ int SizeClass(const StepPlan& plan) {
   return bits;
 }
 
-constexpr int64_t kPrefillSample = 32;  // tokens; smaller steps say little about the rate
 constexpr absl::Duration kUnknownStepDeadline = absl::Minutes(5);
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(250);
 
@@ -340,28 +339,14 @@ void Core::NoteStepTime(const InFlight& flight, const StepResult& result) {
   for (const RankUsage& rank : result.ranks) slowest_us = std::max(slowest_us, rank.exec_us);
   double& seen = step_seconds_[SizeClass(flight.plan)];
   seen = std::max(seen * 0.99, slowest_us * 1e-6);
-  // Moving blocks takes time of its own, and says nothing of computing.
-  if (flight.plan.swap_outs.empty() && flight.plan.swap_ins.empty()) {
+  const size_t moved = flight.plan.swap_outs.size() + flight.plan.swap_ins.size();
+  if (moved == 0) {
     scheduler_->NoteStep(flight.shape, slowest_us * 1e-6);
+  } else {  // says nothing of computing
+    uint32_t swap_us = 0;
+    for (const RankUsage& rank : result.ranks) swap_us = std::max(swap_us, rank.swap_us);
+    scheduler_->NoteSwap(static_cast<int64_t>(moved), swap_us * 1e-6);
   }
-  NotePreemptionCost(flight.plan, result);
-}
-
-void Core::NotePreemptionCost(const StepPlan& plan, const StepResult& result) {
-  double swap_seconds = 0, seconds = 0;
-  for (const RankUsage& rank : result.ranks) {
-    swap_seconds = std::max(swap_seconds, rank.swap_us * 1e-6);
-    seconds = std::max(seconds, (rank.exec_us - std::min(rank.swap_us, rank.exec_us)) * 1e-6);
-  }
-  const auto learn = [](double sample, double* value) { *value = *value == 0 ? sample : 0.8 * *value + 0.2 * sample; };
-  const size_t moved = plan.swap_outs.size() + plan.swap_ins.size();
-  if (moved > 0) learn(swap_seconds / static_cast<double>(moved), &cost_.seconds_per_swapped_block);
-  // A step of few tokens is paid for by reading the weights, not by its tokens.
-  const int64_t prefilled = plan.num_tokens() - static_cast<int64_t>(plan.decode.size());
-  if (prefilled >= kPrefillSample && prefilled > static_cast<int64_t>(plan.decode.size())) {
-    learn(seconds / static_cast<double>(plan.num_tokens()), &cost_.seconds_per_prefill_token);
-  }
-  scheduler_->set_preemption_cost(cost_);
 }
 
 uint32_t Core::DeadlineMs(const StepPlan& plan) const {
@@ -408,6 +393,7 @@ CoreStats Core::stats() const {
   stats.runs_alone = stats.num_running_reqs > 0 && scheduler_->running().front()->runs_alone();
   stats.num_preemptions = scheduler_->num_preemptions();
   stats.num_swaps = scheduler_->num_swaps();
+  stats.most_preemptions = scheduler_->most_preemptions();
   stats.host_blocks_used = scheduler_->kv().host_pool().num_used();
   stats.blocks_total = scheduler_->kv().pool().num_total();
   stats.blocks_used = scheduler_->kv().pool().num_used();

@@ -110,7 +110,8 @@ struct CoreStats {
   int64_t num_waiting_reqs = 0;
   bool runs_alone = false;  // the one running request is under suspicion of ending its ranks
   int64_t num_preemptions = 0;
-  int64_t num_swaps = 0;  // of them
+  int64_t num_swaps = 0;         // of them
+  int64_t most_preemptions = 0;  // of any one request
   int64_t host_blocks_used = 0;
   int64_t generation_tokens = 0;
   int64_t prompt_tokens = 0;
@@ -187,7 +188,6 @@ class Core {
   void ExpireDeadlines();
   void Plan();
   void NoteStepTime(const InFlight& flight, const StepResult& result);
-  void NotePreemptionCost(const StepPlan& plan, const StepResult& result);
   // A step may take max(min_step_deadline, 8 x the slowest of its size), and kUnknownStepDeadline before one was seen.
   uint32_t DeadlineMs(const StepPlan& plan) const;
   void End(Group* group, const absl::Status& status);
@@ -214,7 +214,6 @@ class Core {
   // Slow-moving maximum of the time of steps with 2^(i-1) .. 2^i - 1 tokens, in seconds; 0 = none yet. For step
   // deadlines.
   std::array<double, 32> step_seconds_{};
-  scheduler::PreemptionCost cost_;
   int64_t generation_tokens_ = 0;
   int64_t prompt_tokens_ = 0;
   int64_t stale_results_ = 0;

@@ -39,8 +39,9 @@ class RequestSink {
 struct EngineOptions {
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 2048;
-  int64_t target_step_ms = -1;   // 0 = none, -1 = by the time of the decodes; see scheduler/prefill_budget.h
-  int64_t max_queue_len = 1024;  // waiting requests
+  int64_t target_step_ms = -1;              // 0 = none, -1 = by the time of the decodes; see scheduler/prefill_budget.h
+  int64_t max_preemptions_per_request = 8;  // for want of blocks; see scheduler/preemption.h
+  int64_t max_queue_len = 1024;             // waiting requests
   bool enable_prefix_caching = true;
   scheduler::Policy scheduling_policy = scheduler::Policy::kFcfs;
   scheduler::PreemptionMode preemption_mode = scheduler::PreemptionMode::kAuto;

@@ -77,10 +77,11 @@ struct SequenceGroup {
   std::vector<Sequence*> beams;        // the running ones, best first
   bool ended = false;                  // OnEnd is out; kept only while samples are in flight
   uint64_t planned_step = 0;           // last step that has an item of this group
-  int32_t num_preemptions = 0;
-  int64_t cached_tokens = 0;    // of the prompt, found in the prefix cache at first admission
-  CrashRecord crashes;          // replica losses while running
-  int64_t num_prompt_rows = 0;  // prompt positions, but the first, whose log-probs have come back
+  int32_t num_preemptions = 0;         // for want of blocks
+  int64_t steps_since_resume = 0;      // decoded since it was last admitted
+  int64_t cached_tokens = 0;           // of the prompt, found in the prefix cache at first admission
+  CrashRecord crashes;                 // replica losses while running
+  int64_t num_prompt_rows = 0;         // prompt positions, but the first, whose log-probs have come back
   absl::Time arrival;
   absl::Time first_scheduled = absl::InfiniteFuture();
   absl::Time first_token = absl::InfiniteFuture();

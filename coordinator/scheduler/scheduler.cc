@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "coordinator/scheduler/preemption.h"
+
 namespace quire::scheduler {
 
 using request::Sequence;
@@ -214,25 +216,28 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
 }
 
 void Scheduler::PlanDecodes() {
-  for (size_t i = 0; i < running_.size(); ++i) {
+  for (size_t i = 0; i < running_.size();) {
     ready_.clear();
     running_[i]->ForEachLive([this](Sequence& s) {
       if (DecodeReady(s)) ready_.push_back(&s);
     });
-    if (!ready_.empty() && !PlanGroupDecodes(i)) return;
+    if (ready_.empty() || PlanGroupDecodes(i)) ++i;
   }
 }
 
-// The whole group or nothing. False: it was the last of the running groups and had to give way itself.
+// The whole group or nothing. False: it had to give way itself.
 bool Scheduler::PlanGroupDecodes(size_t index) {
   SequenceGroup* group = running_[index];
   const int64_t blocks = kv_.BlocksForOneMore(ready_);
   while (kv_.pool().num_free() < blocks) {
     if (PreemptAfter(index)) continue;
+    // It keeps what it has and waits for its neighbours.
+    if (Spent(*group, options_.max_preemptions) || (index > 0 && Settling(*group))) return true;
     Preempt(index);
     return false;
   }
   if (group->search != nullptr) TellBeams(group);
+  ++group->steps_since_resume;
   for (Sequence* s : ready_) {
     kv_.Grow(s, 1, plan_, nullptr);
     shape_.AddDecode(s->num_computed);
@@ -315,8 +320,8 @@ NewSequence* Scheduler::Enter(Sequence* s) {
   s->first_prompt_row = fresh->sampling.prompt_rows.has_value() ? fresh->sampling.prompt_rows->first : 0;
   fresh->block_ids = s->blocks;
   fresh->num_computed = static_cast<uint32_t>(s->num_computed);
-  s->group->first_scheduled = std::min(s->group->first_scheduled, now_);
-  if (s->group->num_preemptions > 0 || s->group->crashes.any()) return fresh;
+  if (s->group->first_scheduled != absl::InfiniteFuture()) return fresh;  // it comes back
+  s->group->first_scheduled = now_;
   cache_queried_tokens_ += s->num_known();
   cache_hit_tokens_ += s->num_computed;
   s->group->cached_tokens = s->num_computed;
@@ -376,119 +381,6 @@ void Scheduler::PlanFork(Sequence* leader) {
     prefill_samples_.push_back(&child);
     ++child.in_flight;
   }
-}
-
-// The waiting group under suspicion that comes first; null if there is none.
-SequenceGroup* Scheduler::NextSuspect() const {
-  SequenceGroup* next = nullptr;
-  waiting_.ForEach([&](SequenceGroup* group) {
-    if (group->runs_alone() && (next == nullptr || waiting_.Before(*group, *next))) next = group;
-  });
-  return next;
-}
-
-// While somebody under suspicion waits, whoever is above suspicion steps back, so that all soon run together again.
-void Scheduler::MakeWayForSuspects() {
-  if (!has_suspects_ || (!running_.empty() && running_.front()->runs_alone())) return;
-  suspect_ = NextSuspect();
-  has_suspects_ = suspect_ != nullptr;
-  if (!has_suspects_) return;
-  while (!running_.empty()) Preempt(running_.size() - 1);
-  preempted_ = false;  // the suspect may enter at once
-}
-
-int64_t Scheduler::BlocksToCome(SequenceGroup* group) {
-  int64_t blocks = 0;
-  group->ForEachLive([&](Sequence& s) {
-    blocks += kv_.BlocksFor(s.num_known()) - static_cast<int64_t>(s.blocks.size());
-    if (s.seq >= 0 || !s.host_blocks.empty()) return;
-    const kv::KvManager::PrefixMatch match = kv_.Match(&s);
-    blocks += match.num_free - static_cast<int64_t>(match.blocks.size());
-  });
-  return blocks;
-}
-
-bool Scheduler::CanAdmit(SequenceGroup* group, int64_t promised) {
-  if (num_seqs_ + group->num_unfinished() > options_.max_num_seqs) return false;
-  // What was sampled before a preemption must be known before the group can be computed again.
-  if (group->num_in_flight() > 0) return false;
-  // A reserve for the running groups, so that admission does not cause preemption at once.
-  const int64_t reserve = running_.empty() ? 0 : 1 + kv_.pool().num_total() / 100;
-  return BlocksToCome(group) + promised + reserve <= kv_.pool().num_free();
-}
-
-void Scheduler::Admit() {
-  int64_t tokens = 0, promised = 0;  // blocks, to prompts that are computed in part
-  for (const PrefillShare& prefill : prefills_) {
-    tokens += prefill.remaining;
-    promised += BlocksToCome(prefill.group);
-  }
-  num_crowded_out_ = 0;
-  while (!waiting_.empty() && budget_ > 0) {
-    if (tokens >= budget_ && static_cast<int64_t>(prefills_.size()) >= kMaxPartialPrefills) {
-      num_crowded_out_ = waiting_.size();
-      return;
-    }
-    if (has_suspects_ && !running_.empty()) return;
-    SequenceGroup* group = has_suspects_ ? suspect_ : waiting_.Next(tenants_);
-    if (!CanAdmit(group, promised)) return;
-    waiting_.Remove(group);
-    num_seqs_ += group->num_unfinished();
-    running_.insert(PlaceOf(*group), group);
-    promised += BlocksToCome(group);
-    const PrefillShare prefill = {group, PrefillRemaining(group), 0};
-    tokens += prefill.remaining;
-    prefills_.insert(std::lower_bound(prefills_.begin(), prefills_.end(), prefill,
-                                      [this](const PrefillShare& a, const PrefillShare& b) {
-                                        return waiting_.Before(*a.group, *b.group);
-                                      }),
-                     prefill);
-  }
-}
-
-std::vector<SequenceGroup*>::iterator Scheduler::PlaceOf(const SequenceGroup& group) {
-  return std::lower_bound(running_.begin(), running_.end(), &group,
-                          [this](const SequenceGroup* a, const SequenceGroup* b) { return waiting_.Before(*a, *b); });
-}
-
-// Preempts the latest running group after `index` that has no item in this plan. False: there is none.
-bool Scheduler::PreemptAfter(size_t index) {
-  for (size_t i = running_.size(); i-- > index + 1;) {
-    if (running_[i]->planned_step == build_) continue;
-    Preempt(i);
-    return true;
-  }
-  return false;
-}
-
-// All or nothing for the group. Swapping moves its blocks out and in again, recomputing computes its tokens again.
-bool Scheduler::ShouldSwap(SequenceGroup* group) const {
-  if (options_.preemption_mode == PreemptionMode::kRecompute) return false;
-  const int64_t blocks = kv_.UniqueBlocks(group);
-  if (blocks == 0 || blocks > kv_.host_pool().num_free()) return false;
-  if (options_.preemption_mode == PreemptionMode::kSwap) return true;
-  int64_t tokens = 0;
-  group->ForEachLive([&](Sequence& s) { tokens += s.num_computed; });
-  // What was never measured is tried.
-  return 2 * static_cast<double>(blocks) * cost_.seconds_per_swapped_block <=
-             static_cast<double>(tokens) * cost_.seconds_per_prefill_token ||
-         cost_.seconds_per_prefill_token == 0;
-}
-
-void Scheduler::Preempt(size_t index) {
-  SequenceGroup* group = running_[index];
-  CHECK_NE(group->planned_step, build_) << "request " << group->request.request_id << " is in the plan";
-  if (ShouldSwap(group)) {
-    kv_.SwapOut(group, plan_);
-    ++num_swaps_;
-  }
-  for (Sequence& s : group->sequences) Leave(&s, &plan_->finished);
-  num_seqs_ -= group->num_unfinished();
-  running_.erase(running_.begin() + static_cast<int64_t>(index));
-  waiting_.Add(group);
-  ++group->num_preemptions;
-  ++num_preemptions_;
-  preempted_ = true;
 }
 
 }  // namespace quire::scheduler

@@ -7,10 +7,11 @@
 // Invariants:
 //   D1  A plan has at most max_num_batched_tokens tokens, and at most max_num_seqs sequences live on the ranks. Every
 //       plan with work to catch up on takes at least one token of it.
-//   D2  Running and waiting groups are each in order of arrival; a preempted group waits at its place by arrival.
+//   D2  Running and waiting groups are each in the order of the policy, before them those that were preempted
+//       max_preemptions times; a preempted group waits at its place by arrival.
 //   D3  A group that has an item in the plan being built is not preempted by that plan.
-//   D4  The oldest running group always gets what it needs (Fits was checked at the door), so that the system makes
-//       progress.
+//   D4  The first running group always gets what it needs (WorstCaseBlocks was checked at the door), so that the system
+//       makes progress, and nobody is preempted more than max_preemptions times: preemption.h has the proof.
 //   D5  A group under suspicion (SequenceGroup::runs_alone) runs with no other beside it.
 #ifndef QUIRE_COORDINATOR_SCHEDULER_SCHEDULER_H_
 #define QUIRE_COORDINATOR_SCHEDULER_SCHEDULER_H_
@@ -36,12 +37,7 @@ struct SchedulerOptions {
   PreemptionMode preemption_mode = PreemptionMode::kAuto;
   kv::KvOptions kv;
   int64_t target_step_ms = kNoTarget;  // or kAutoTarget; see prefill_budget.h
-};
-
-// What preemption costs, learned from the ranks' own times. Zero = not measured yet.
-struct PreemptionCost {
-  double seconds_per_swapped_block = 0;
-  double seconds_per_prefill_token = 0;
+  int64_t max_preemptions = 8;         // of one request; see preemption.h
 };
 
 class Scheduler {
@@ -76,6 +72,8 @@ class Scheduler {
   // The size of the plan that BuildPlan made last, and what a step of such a size took on the ranks.
   const StepShape& shape() const { return shape_; }
   void NoteStep(const StepShape& shape, double seconds) { cost_of_step_.Learn(shape, seconds); }
+  // What it took to move so many blocks out and in.
+  void NoteSwap(int64_t blocks, double seconds);
   const StepCost& cost_of_step() const { return cost_of_step_; }
 
   // A token was committed: blocks that are full now may be shared.
@@ -102,7 +100,7 @@ class Scheduler {
   const TenantCounters& tenants() const { return tenants_; }
   int64_t num_preemptions() const { return num_preemptions_; }
   int64_t num_swaps() const { return num_swaps_; }
-  void set_preemption_cost(const PreemptionCost& cost) { cost_ = cost; }
+  int64_t most_preemptions() const { return most_preemptions_; }  // of any one request
   // Tokens of admitted sequences that were looked up in, and found in, the prefix cache.
   int64_t cache_queried_tokens() const { return cache_queried_tokens_; }
   int64_t cache_hit_tokens() const { return cache_hit_tokens_; }
@@ -128,12 +126,18 @@ class Scheduler {
   int64_t BlocksToCome(request::SequenceGroup* group);
   // `promised` blocks are free but others need them to finish their prompts.
   bool CanAdmit(request::SequenceGroup* group, int64_t promised);
-  // Where the group stands among the running, or would.
+  bool SpentFit(const request::SequenceGroup& group) const;
+  // The order of the running groups.
+  bool Precedes(const request::SequenceGroup& a, const request::SequenceGroup& b) const;
+  // Where the group stands among them, or would.
   std::vector<request::SequenceGroup*>::iterator PlaceOf(const request::SequenceGroup& group);
   // Gives a sequence its place on the ranks, with what the prefix cache has of it.
   NewSequence* Enter(request::Sequence* sequence);
+  // Someone behind `index` gives way to the group there (preemption.h). False: nobody must.
   bool PreemptAfter(size_t index);
   void Preempt(size_t index);
+  // Leaves the running groups, all or nothing, and waits.
+  void StepBack(size_t index);
   bool ShouldSwap(request::SequenceGroup* group) const;
   // Gives a sequence that is not on the ranks what it had: swapped-out or cached blocks. False: no room for them now.
   bool Restore(request::Sequence* sequence, size_t index);
@@ -154,7 +158,8 @@ class Scheduler {
   int64_t num_seqs_ = 0;             // unfinished choices of running groups
   int64_t num_preemptions_ = 0;
   int64_t num_swaps_ = 0;
-  PreemptionCost cost_;
+  int64_t most_preemptions_ = 0;
+  double seconds_per_swapped_block_ = 0;  // one way; 0 = not measured yet
   StepCost cost_of_step_;
   int64_t num_crowded_out_ = 0;  // groups that could not be admitted for want of prefill
   int64_t cache_queried_tokens_ = 0;
