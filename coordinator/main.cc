@@ -107,6 +107,13 @@ ABSL_FLAG(int32_t, max_preemptions_per_request, 8,
           "How often a request may lose its place for want of KV blocks. After that it comes back only when its worst "
           "case fits, and then keeps its place until its end, before all others. 0 = so from the start: nobody is "
           "preempted, and fewer run.");
+ABSL_FLAG(std::string, speculative_method, "none",
+          "Guess the next tokens and check them in one step: none, or ngram (what followed the last tokens when they "
+          "stood earlier in prompt or output). Never changes a token or log-prob.");
+ABSL_FLAG(int32_t, num_speculative_tokens, 4,
+          "Most tokens guessed at once for a sequence, 1 to 16; fewer where guesses were wrong lately.");
+ABSL_FLAG(int32_t, prompt_lookup_min, 2, "ngram: least number of last tokens that must stand earlier.");
+ABSL_FLAG(int32_t, prompt_lookup_max, 5, "ngram: most tokens that are compared; the longest match wins.");
 ABSL_FLAG(uint32_t, num_device_blocks_override, 0, "At most so many KV blocks, however many fit; 0 = as many as fit.");
 ABSL_FLAG(absl::Duration, shutdown_timeout, absl::Seconds(15),
           "After SIGTERM or SIGINT: how long running requests may go on before they are ended. A second signal ends at "
@@ -170,10 +177,26 @@ absl::StatusOr<scheduler::PreemptionMode> ParsePreemptionMode(const std::string&
   return absl::InvalidArgumentError(absl::StrCat("--preemption_mode=", name, " must be auto, swap or recompute"));
 }
 
+absl::StatusOr<spec::Method> ParseSpeculativeMethod(const std::string& name) {
+  if (name == "none") return spec::Method::kNone;
+  if (name == "ngram") return spec::Method::kNgram;
+  return absl::InvalidArgumentError(absl::StrCat("--speculative_method=", name, " must be none or ngram"));
+}
+
+// Rows of logits in one step: drafts share those of max_num_seqs sequences, but a few sequences may have some each.
+// Requires: CheckFlags found nothing wrong.
+int64_t MaxLogitRows() {
+  const int64_t seqs = absl::GetFlag(FLAGS_max_num_seqs);
+  if (*ParseSpeculativeMethod(absl::GetFlag(FLAGS_speculative_method)) == spec::Method::kNone) return seqs;
+  return std::max<int64_t>(seqs, std::min<int64_t>(64, seqs * (1 + absl::GetFlag(FLAGS_num_speculative_tokens))));
+}
+
 absl::Status CheckFlags() {
   if (absl::GetFlag(FLAGS_model).empty()) return absl::InvalidArgumentError("--model=DIR is required; see --help");
   if (absl::Status s = ParsePreemptionMode(absl::GetFlag(FLAGS_preemption_mode)).status(); !s.ok()) return s;
   if (absl::Status s = ParsePolicy(absl::GetFlag(FLAGS_scheduling_policy)).status(); !s.ok()) return s;
+  absl::Status spec = ParseSpeculativeMethod(absl::GetFlag(FLAGS_speculative_method)).status();
+  if (!spec.ok()) return spec;
   const struct {
     const char* name;
     int64_t value, least, most;
@@ -189,6 +212,9 @@ absl::Status CheckFlags() {
       {"max_queue_len", absl::GetFlag(FLAGS_max_queue_len), 1, 1 << 20},
       {"max_logprobs", absl::GetFlag(FLAGS_max_logprobs), 0, 1024},
       {"block_size", absl::GetFlag(FLAGS_block_size), 1, 1024},
+      {"num_speculative_tokens", absl::GetFlag(FLAGS_num_speculative_tokens), 1, spec::kMaxDrafts},
+      {"prompt_lookup_max", absl::GetFlag(FLAGS_prompt_lookup_max), 1, spec::kMaxLookup},
+      {"prompt_lookup_min", absl::GetFlag(FLAGS_prompt_lookup_min), 1, absl::GetFlag(FLAGS_prompt_lookup_max)},
   };
   for (const auto& range : ranges) {
     const absl::Status status = CheckRange(range.name, range.value, range.least, range.most);
@@ -279,6 +305,7 @@ absl::StatusOr<cluster::GrpcWorkerGroupOptions> GroupOptions() {
   formation.load.memory_utilization = absl::GetFlag(FLAGS_gpu_memory_utilization);
   formation.load.kv_cache_memory_bytes = absl::GetFlag(FLAGS_kv_cache_memory_bytes);
   formation.load.swap_space_bytes = absl::GetFlag(FLAGS_swap_space_bytes);
+  formation.load.max_logit_rows = static_cast<uint32_t>(MaxLogitRows());
   formation.load.num_device_blocks_override = absl::GetFlag(FLAGS_num_device_blocks_override);
   return options;
 }
@@ -295,6 +322,11 @@ engine::EngineOptions EngineOptions() {
   options.preemption_mode = *ParsePreemptionMode(absl::GetFlag(FLAGS_preemption_mode));
   options.scheduling_policy = *ParsePolicy(absl::GetFlag(FLAGS_scheduling_policy));
   options.min_step_deadline = absl::GetFlag(FLAGS_step_deadline);
+  options.max_logit_rows = MaxLogitRows();
+  options.spec.method = *ParseSpeculativeMethod(absl::GetFlag(FLAGS_speculative_method));
+  options.spec.num_speculative_tokens = absl::GetFlag(FLAGS_num_speculative_tokens);
+  options.spec.prompt_lookup_min = absl::GetFlag(FLAGS_prompt_lookup_min);
+  options.spec.prompt_lookup_max = absl::GetFlag(FLAGS_prompt_lookup_max);
   return options;
 }
 

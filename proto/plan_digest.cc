@@ -102,6 +102,8 @@ uint64_t PlanDigest(const worker::v1::Step& step) {
   m.AddList(step.block_replaces());
   m.AddList(step.branches());
   m.AddList(step.given());
+  m.AddList(step.drafts());
+  m.AddList(step.draft_ids());
   return m.Finish();
 }
 

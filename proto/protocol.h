@@ -7,7 +7,7 @@
 namespace quire::proto {
 
 // Version of worker.proto's meaning. A rank refuses another version in Join.
-constexpr uint32_t kProtocolVersion = 4;
+constexpr uint32_t kProtocolVersion = 5;
 
 // Largest message on a Session stream, in bytes, both ways: a step that brings 16 sequences of 1 M tokens fits.
 constexpr int kMaxSessionMessageBytes = 64 << 20;
@@ -15,6 +15,9 @@ constexpr int kMaxSessionMessageBytes = 64 << 20;
 // Limits of StorePut.
 constexpr int kMaxStoreKeyBytes = 256;
 constexpr int kMaxStoreValueBytes = 64 << 10;
+
+// Drafted tokens of one decode item.
+constexpr int kMaxDrafts = 16;
 
 // Steps that may be sent and not yet answered.
 constexpr int kMaxStepsInFlight = 2;

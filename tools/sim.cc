@@ -48,6 +48,8 @@ void PrintCoverage(const quire::engine::SimCoverage& c, uint64_t seeds, double s
               {"replicas lost", c.replicas_lost},
               {"turns run alone", c.ran_alone},
               {"stale results", c.stale_results},
+              {"drafted tokens", c.drafted},
+              {"of them accepted", c.accepted},
               {"stop strings", c.stop_strings}};
   for (const auto& row : rows) std::printf("  %-20s %12lld\n", row.name, static_cast<long long>(row.value));
 }

@@ -45,6 +45,7 @@ struct LoadOptions {
   double memory_utilization = 0.9;          // of one host's or device's free memory, shared by the ranks that use it
   uint64_t kv_cache_memory_bytes = 0;       // of each rank, 0 = by memory_utilization
   uint64_t swap_space_bytes = 0;            // of each rank, host memory for preempted sequences
+  uint32_t max_logit_rows = 0;              // of one step, 0 = max_num_seqs
   uint32_t num_device_blocks_override = 0;  // at most so many, 0 = as measured
 };
 

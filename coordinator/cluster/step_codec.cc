@@ -129,11 +129,22 @@ EncodedStep StepEncoder::Encode(const StepPlan& plan) {
     step->add_prefill(item.num_tokens);
     step->add_prefill(item.sample ? 1 : 0);
   }
+  ExpectedStep expected;
+  for (const DraftItem& draft : plan.drafts) {
+    step->add_drafts(draft.item);
+    step->add_drafts(draft.count);
+    expected.drafts.push_back(draft.count);
+  }
+  Assign(plan.draft_ids, step->mutable_draft_ids());
   const uint64_t digest = proto::PlanDigest(*step);
   step->set_plan_digest(digest);
   auto bytes = std::make_shared<std::string>();
   CHECK(message_->SerializeToString(bytes.get())) << "step " << plan.step << " cannot be serialized";
-  return {{plan.epoch, plan.step, digest, static_cast<size_t>(plan.num_samples())}, std::move(bytes)};
+  expected.epoch = plan.epoch;
+  expected.step = plan.step;
+  expected.digest = digest;
+  expected.num_tokens = static_cast<size_t>(plan.num_samples());
+  return {std::move(expected), std::move(bytes)};
 }
 
 RankReply DecodeDone(const worker::v1::Done& done) {
@@ -143,6 +154,7 @@ RankReply DecodeDone(const worker::v1::Done& done) {
   reply.digest = done.plan_digest();
   reply.rank = done.rank();
   reply.tokens.assign(done.tokens().begin(), done.tokens().end());
+  reply.accepted.assign(done.accepted().begin(), done.accepted().end());
   reply.logprobs.reserve(done.logprobs_size());
   for (const worker::v1::Logprobs& from : done.logprobs()) {
     TokenLogprobs& to = reply.logprobs.emplace_back();

@@ -29,7 +29,8 @@ struct ExpectedStep {
   uint64_t epoch = 0;
   uint64_t step = 0;
   uint64_t digest = 0;
-  size_t num_tokens = 0;  // that rank 0 samples
+  size_t num_tokens = 0;         // that rank 0 samples at least
+  std::vector<uint32_t> drafts;  // drafts by drafted item: each accepted one is a token more
 };
 
 struct EncodedStep {
@@ -45,6 +46,7 @@ struct RankReply {
   uint32_t rank = 0;
   std::vector<int32_t> tokens;                              // rank 0 only
   std::vector<TokenLogprobs> logprobs;                      // rank 0 only
+  std::vector<uint32_t> accepted;                           // rank 0 only
   std::vector<std::vector<TokenLogprobs>> prompt_logprobs;  // rank 0 only
   RankUsage usage;
 };

@@ -85,6 +85,8 @@ TEST(StepCodecTest, EveryFieldArrives) {
   plan.swap_ins = {{2, 23}};
   plan.decode = {8, 300};
   plan.prefill = {{4, 2, true}, {9, 100, false}};
+  plan.drafts = {{1, 2}};
+  plan.draft_ids = {71, 72};
   StepEncoder encoder;
   encoder.Encode(DecodePlan(100, true));  // leaves nothing behind
   const EncodedStep encoded = encoder.Encode(plan);
@@ -105,10 +107,12 @@ TEST(StepCodecTest, EveryFieldArrives) {
           "finished: 5 "
           "finished: 6 forks: 1 forks: 2 forks: 3 block_copies: 21 block_copies: 22 swap_outs: 20 swap_outs: 1 "
           "swap_ins: 2 "
-          "swap_ins: 23 block_replaces: 4 block_replaces: 1 block_replaces: 93 host_frees: 3");
+          "swap_ins: 23 block_replaces: 4 block_replaces: 1 block_replaces: 93 host_frees: 3 drafts: 1 drafts: 2 "
+          "draft_ids: 71 draft_ids: 72");
   EXPECT_EQ(encoded.expected.epoch, 7u);
   EXPECT_EQ(encoded.expected.step, 9u);
   EXPECT_EQ(encoded.expected.num_tokens, 4u) << "two decodes, a prefill that samples, a fork";
+  EXPECT_EQ(encoded.expected.drafts, std::vector<uint32_t>{2});
 }
 
 TEST(StepCodecTest, DigestIsThatOfTheBytes) {

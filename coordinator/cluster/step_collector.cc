@@ -21,9 +21,22 @@ absl::Status CheckReply(int rank, const ExpectedStep& expected, const RankReply&
         absl::StrFormat("rank %d answered step %d of epoch %d with digest %016x, the plan's is %016x", rank,
                         expected.step, expected.epoch, reply.digest, expected.digest));
   }
-  if (rank == 0 && reply.tokens.size() != expected.num_tokens) {
+  if (rank != 0) return absl::OkStatus();
+  if (reply.accepted.size() != expected.drafts.size()) {
+    return absl::InternalError(absl::StrFormat("rank 0 answered step %d for %d drafted items, the plan has %d",
+                                               expected.step, reply.accepted.size(), expected.drafts.size()));
+  }
+  size_t num_tokens = expected.num_tokens;
+  for (size_t i = 0; i < expected.drafts.size(); ++i) {
+    if (reply.accepted[i] > expected.drafts[i]) {
+      return absl::InternalError(absl::StrFormat("rank 0 answered step %d with %d drafts accepted of %d", expected.step,
+                                                 reply.accepted[i], expected.drafts[i]));
+    }
+    num_tokens += reply.accepted[i];
+  }
+  if (reply.tokens.size() != num_tokens) {
     return absl::InternalError(absl::StrFormat("rank 0 answered step %d with %d tokens, the plan samples %d",
-                                               expected.step, reply.tokens.size(), expected.num_tokens));
+                                               expected.step, reply.tokens.size(), num_tokens));
   }
   return absl::OkStatus();
 }
@@ -73,6 +86,7 @@ absl::StatusOr<std::optional<StepResult>> StepCollector::Add(int rank, RankReply
     item.result.tokens = std::move(reply.tokens);
     item.result.logprobs = std::move(reply.logprobs);
     item.result.prompt_logprobs = std::move(reply.prompt_logprobs);
+    item.result.accepted = std::move(reply.accepted);
   }
   if (++item.num_answers < world_size_) return std::nullopt;
   // Every rank answers in order, so the step that is complete first is the oldest.

@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kEpoch = 5;
 
-ExpectedStep Expected(uint64_t step) { return {kEpoch, step, 1000 + step, 2}; }
+ExpectedStep Expected(uint64_t step) { return {kEpoch, step, 1000 + step, 2, {}}; }
 
 RankReply Reply(uint32_t rank, uint64_t step) {
   RankReply reply;
@@ -50,6 +50,23 @@ TEST(StepCollectorTest, CompleteWhenEveryRankAnswered) {
   EXPECT_EQ(collector.oldest_step(), 0u);
   EXPECT_TRUE(collector.LateRanks().empty());
   EXPECT_EQ(collector.dropped(), 0u);
+}
+
+TEST(StepCollectorTest, AnAcceptedDraftIsATokenMore) {
+  const auto judge = [](std::vector<uint32_t> accepted, size_t num_tokens) {
+    StepCollector collector(1);
+    collector.Reset(kEpoch);
+    collector.Expect({kEpoch, 1, 1001, 3, {4, 2}});
+    RankReply reply = Reply(0, 1);
+    reply.accepted = std::move(accepted);
+    reply.tokens.assign(num_tokens, 7);
+    return collector.Add(0, std::move(reply)).status();
+  };
+  EXPECT_TRUE(judge({0, 0}, 3).ok());
+  EXPECT_TRUE(judge({4, 1}, 8).ok());
+  EXPECT_FALSE(judge({4, 1}, 7).ok());
+  EXPECT_FALSE(judge({4, 3}, 10).ok()) << "more than were drafted";
+  EXPECT_FALSE(judge({4}, 7).ok()) << "an item is missing";
 }
 
 TEST(StepCollectorTest, TwoStepsInFlightComeOutInOrder) {

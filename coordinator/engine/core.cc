@@ -166,13 +166,23 @@ void Core::ExpireDeadlines() {
 // --- results ---
 
 bool Core::ResultFits(const StepResult& result, const InFlight& flight) const {
-  size_t wanted = 0;
-  for (const Sequence* s : flight.samples) wanted += s->group->rank_logprobs() >= 0;
+  const std::vector<DraftItem>& drafts = flight.plan.drafts;
+  if (result.accepted.size() != drafts.size()) return false;
+  size_t num_tokens = 0, num_logprobs = 0, next = 0;
+  for (size_t i = 0; i < flight.samples.size(); ++i) {
+    size_t tokens = 1;
+    if (next < drafts.size() && drafts[next].item == i) {
+      if (result.accepted[next] > drafts[next].count) return false;
+      tokens += result.accepted[next++];
+    }
+    num_tokens += tokens;
+    if (flight.samples[i]->group->rank_logprobs() >= 0) num_logprobs += tokens;
+  }
   if (result.prompt_logprobs.size() != flight.prompt_chunks.size()) return false;
   for (size_t i = 0; i < flight.prompt_chunks.size(); ++i) {
     if (result.prompt_logprobs[i].size() != static_cast<size_t>(flight.prompt_chunks[i].count)) return false;
   }
-  return result.tokens.size() == flight.samples.size() && result.logprobs.size() == wanted;
+  return result.tokens.size() == num_tokens && result.logprobs.size() == num_logprobs;
 }
 
 void Core::TakePromptLogprobs(const InFlight& flight, StepResult* result) {
@@ -203,27 +213,41 @@ void Core::Handle(StepDoneEvent& event) {
   form_attempts_ = 0;  // the replica works
   NoteStepTime(flight, result);
   TakePromptLogprobs(flight, &result);
-  size_t next_logprobs = 0;
+  size_t next_draft = 0, next_token = 0, next_logprobs = 0;
   for (size_t i = 0; i < flight.samples.size(); ++i) {
     Sequence* sequence = flight.samples[i];
-    TokenLogprobs* logprobs = sequence->group->rank_logprobs() >= 0 ? &result.logprobs[next_logprobs++] : nullptr;
+    const std::vector<DraftItem>& drafts = flight.plan.drafts;
+    const bool drafted = next_draft < drafts.size() && drafts[next_draft].item == i;
+    const size_t accepted = drafted ? result.accepted[next_draft++] : 0;
+    const int32_t* tokens = &result.tokens[std::exchange(next_token, next_token + 1 + accepted)];
+    TokenLogprobs* logprobs = nullptr;
+    if (sequence->group->rank_logprobs() >= 0) {
+      logprobs = &result.logprobs[std::exchange(next_logprobs, next_logprobs + 1 + accepted)];
+    }
     if (sequence->beam != nullptr) {
       CommitRow(sequence, logprobs);
     } else {
-      Commit(sequence, result.tokens[i], logprobs);
+      CommitItem(sequence, static_cast<int64_t>(accepted), tokens, logprobs);
     }
   }
   flight.samples.clear();
 }
 
-void Core::Commit(Sequence* sequence, int32_t token, TokenLogprobs* logprobs) {
-  Group* group = sequence->group;
+void Core::CommitItem(Sequence* sequence, int64_t accepted, const int32_t* tokens, TokenLogprobs* logprobs) {
   CHECK_GT(sequence->in_flight, 0);
   --sequence->in_flight;
-  if (group->ended || sequence->finished) {  // sampled past its end, by overlap
-    EraseIfDrained(group);
+  scheduler_->NoteAnswer(sequence, accepted);
+  if (sequence->group->ended || sequence->finished) {  // sampled past its end, by overlap
+    EraseIfDrained(sequence->group);
     return;
   }
+  for (int64_t i = 0; i <= accepted; ++i) {
+    if (!Commit(sequence, tokens[i], logprobs == nullptr ? nullptr : &logprobs[i])) return;
+  }
+}
+
+bool Core::Commit(Sequence* sequence, int32_t token, TokenLogprobs* logprobs) {
+  Group* group = sequence->group;
   ++generation_tokens_;
   if (group->first_token == absl::InfiniteFuture()) group->first_token = now_;
   group->last_token = now_;
@@ -240,13 +264,14 @@ void Core::Commit(Sequence* sequence, int32_t token, TokenLogprobs* logprobs) {
   if (logprobs != nullptr) emit.delta.tokens.back().logprobs = std::move(*logprobs);
   scheduler_->Publish(sequence);
   const request::Verdict verdict = sequence->stop->Append(token, &emit.delta.text);
-  if (!verdict.finished) return;
+  if (!verdict.finished) return true;
   emit.delta.finished = true;
   emit.delta.reason = verdict.reason;
   emit.delta.matched_stop_token = verdict.matched_token;
   emit.delta.matched_stop_str = verdict.matched_str;
   scheduler_->FinishSequence(sequence);
   if (group->num_unfinished() == 0) End(group, absl::OkStatus());
+  return false;
 }
 
 // --- replica ---
@@ -282,6 +307,7 @@ void Core::VoidFlights() {
     samples.swap(flight.samples);
     for (Sequence* s : samples) {
       --s->in_flight;
+      s->num_drafted = 0;
       EraseIfDrained(s->group);
     }
   }
@@ -361,6 +387,7 @@ uint32_t Core::DeadlineMs(const StepPlan& plan) const {
 
 void Core::Plan() {
   while (num_in_flight_ < kMaxInFlight) {
+    if (num_in_flight_ > 0 && scheduler_->WaitsForDrafts(flights_[first_flight_].plan)) return;
     InFlight& flight = flights_[(first_flight_ + num_in_flight_) % kMaxInFlight];
     StepPlan& plan = flight.plan;
     plan.Clear();
@@ -394,6 +421,8 @@ CoreStats Core::stats() const {
   stats.num_preemptions = scheduler_->num_preemptions();
   stats.num_swaps = scheduler_->num_swaps();
   stats.most_preemptions = scheduler_->most_preemptions();
+  stats.num_drafted = scheduler_->drafts().num_drafted();
+  stats.num_accepted = scheduler_->drafts().num_accepted();
   stats.host_blocks_used = scheduler_->kv().host_pool().num_used();
   stats.blocks_total = scheduler_->kv().pool().num_total();
   stats.blocks_used = scheduler_->kv().pool().num_used();

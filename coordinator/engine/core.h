@@ -9,7 +9,7 @@
 //   I3  Commit before emit: a token is appended to the choice's log, then emitted with its offset; offsets are
 //       contiguous.
 //   I4  No effect from a result whose epoch or step is not the expected one.
-//   I5  At most kMaxInFlight steps are unanswered; all are void when the epoch ends.
+//   I5  At most kMaxInFlight steps are unanswered, none is planned behind one with drafts; all are void when the epoch ends.
 //   I6  With nothing left to do all blocks are free.
 #ifndef QUIRE_COORDINATOR_ENGINE_CORE_H_
 #define QUIRE_COORDINATOR_ENGINE_CORE_H_
@@ -121,6 +121,8 @@ struct CoreStats {
   int64_t blocks_cached = 0;  // full blocks that the prefix cache knows, used or free
   int64_t cache_queried_tokens = 0;
   int64_t cache_hit_tokens = 0;
+  int64_t num_drafted = 0;   // speculated tokens that were answered
+  int64_t num_accepted = 0;  // of them
   int64_t tokens_used = 0;   // slots of used blocks that hold a token, shared ones once; the rest is fragmentation
   int64_t table_blocks = 0;  // entries of all block tables: what would be used without sharing
   PlanTotals planned;
@@ -178,7 +180,10 @@ class Core {
   absl::Status Admissible(const request::Request& request) const;
   bool ResultFits(const StepResult& result, const InFlight& flight) const;
   void TakePromptLogprobs(const InFlight& flight, StepResult* result);
-  void Commit(request::Sequence* sequence, int32_t token, TokenLogprobs* logprobs);
+  // One answered item: 1 token, or 1 + accepted ones. What comes after the end of its choice is dropped.
+  void CommitItem(request::Sequence* sequence, int64_t accepted, const int32_t* tokens, TokenLogprobs* logprobs);
+  // False: the choice has ended with this token (and its group may be gone).
+  bool Commit(request::Sequence* sequence, int32_t token, TokenLogprobs* logprobs);
   // Of beam search (core_beams.cc).
   void StartBeams(Group* group);
   void CommitRow(request::Sequence* beam, TokenLogprobs* logprobs);

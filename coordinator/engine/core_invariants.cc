@@ -21,7 +21,8 @@ void CheckSequence(const Sequence& s, const kv::KvManager& kv, std::map<int32_t,
   const std::string& id = s.group->request.request_id;
   CHECK_GE(s.in_flight, 0) << id;
   CHECK_LE(s.in_flight, Core::kMaxInFlight) << id;
-  CHECK_LE(s.num_computed, s.num_known()) << id;
+  CHECK_LE(s.num_computed, s.num_known() + std::max(0, s.num_drafted - 1)) << id;
+  CHECK(s.num_drafted == 0 || s.in_flight == 1) << id << " has drafts and " << s.in_flight << " items in flight";
   CHECK(s.blocks.empty() || s.host_blocks.empty()) << id << " is here and swapped out";
   CHECK_EQ(static_cast<int64_t>(s.blocks.size() + s.host_blocks.size()), kv.BlocksFor(s.num_computed))
       << id << " choice " << s.index;

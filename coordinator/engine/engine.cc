@@ -46,6 +46,8 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
   core.scheduler.preemption_mode = options.preemption_mode;
   core.scheduler.kv.enable_prefix_caching = options.enable_prefix_caching;
   core.scheduler.kv.secret = RandomSecret();
+  core.scheduler.max_logit_rows = options.max_logit_rows;
+  core.scheduler.spec = options.spec;
   core.min_step_deadline = options.min_step_deadline;
   core.max_form_attempts = options.max_form_attempts;
   // Ranks refuse epochs that are not newer. Milliseconds grow faster than replicas form, so a coordinator that is
@@ -324,6 +326,8 @@ void Engine::Impl::Publish(absl::Time now) {
   loads.num_block_copies = core.planned.block_copies;
   loads.blocks_swapped_out = core.planned.blocks_swapped_out;
   loads.blocks_swapped_in = core.planned.blocks_swapped_in;
+  loads.spec_decode_num_draft_tokens_total = core.num_drafted;
+  loads.spec_decode_num_accepted_tokens_total = core.num_accepted;
   loads.epoch = core_.formed() ? core_.epoch() : 0;
   loads.steps = stats_.total_steps();
   loads.gen_throughput = stats_.Throughput(now);

@@ -24,6 +24,7 @@
 #include "coordinator/request/request.h"
 #include "coordinator/scheduler/policy.h"
 #include "coordinator/scheduler/step_plan.h"
+#include "coordinator/spec/drafter.h"
 
 namespace quire::engine {
 
@@ -45,6 +46,8 @@ struct EngineOptions {
   bool enable_prefix_caching = true;
   scheduler::Policy scheduling_policy = scheduler::Policy::kFcfs;
   scheduler::PreemptionMode preemption_mode = scheduler::PreemptionMode::kAuto;
+  int64_t max_logit_rows = 0;  // of one step, drafts included; 0 = max_num_seqs
+  spec::SpecOptions spec;
   absl::Duration min_step_deadline = absl::Seconds(30);  // a step may take max(this, 8 x predicted)
   int max_form_attempts = 20;  // consecutive failures before the engine gives up on a replica that has worked
   absl::Duration stats_interval = absl::Seconds(10);  // between log lines while busy
@@ -69,6 +72,8 @@ struct Loads {
   int64_t num_block_copies = 0;  // copy-on-write
   int64_t blocks_swapped_out = 0;
   int64_t blocks_swapped_in = 0;
+  int64_t spec_decode_num_draft_tokens_total = 0;     // speculated and checked
+  int64_t spec_decode_num_accepted_tokens_total = 0;  // of them
   uint64_t stale_replies_total = 0;
   uint64_t epoch = 0;
   uint64_t steps = 0;

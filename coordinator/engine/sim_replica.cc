@@ -164,6 +164,33 @@ void SimReplica::Draw(Sequence* s, StepResult* result) {
   result->logprobs.push_back({SimLogprob(prefix, token), SimRow(prefix, s->sampling.num_logprobs, vocab_)});
 }
 
+std::vector<int32_t> SimReplica::Propose(const Sequence& s, uint32_t count) const {
+  uint64_t prefix = 0;
+  for (int32_t token : s.tokens) prefix = SimPrefixHash(prefix, token);
+  std::vector<int32_t> drafts;
+  for (int64_t position = static_cast<int64_t>(s.tokens.size()) - s.prompt_len; drafts.size() < count; ++position) {
+    const int32_t right = SimDraw(prefix, s.sampling.seed, s.sampling.choice, position, vocab_);
+    drafts.push_back(Mix(prefix) % 10 < 8 ? right : (right + 1) % vocab_);
+    prefix = SimPrefixHash(prefix, drafts.back());
+  }
+  return drafts;
+}
+
+void SimReplica::Verify(Sequence* s, const std::vector<int32_t>& drafts, StepResult* result) {
+  const size_t known = s->tokens.size();
+  s->tokens.insert(s->tokens.end(), drafts.begin(), drafts.end());
+  Compute(s, static_cast<int64_t>(1 + drafts.size()));
+  s->tokens.resize(known);
+  for (size_t row = 0;; ++row) {
+    s->num_computed = static_cast<int64_t>(known + row);
+    Draw(s, result);
+    if (row < drafts.size() && s->tokens.back() == drafts[row]) continue;
+    result->accepted.push_back(static_cast<uint32_t>(row));
+    break;
+  }
+  s->blocks.resize((s->num_computed + block_size_ - 1) / block_size_);
+}
+
 StepResult SimReplica::Run(const StepPlan& plan) {
   Apply(plan);
   SwapIn(plan);
@@ -171,7 +198,7 @@ StepResult SimReplica::Run(const StepPlan& plan) {
   result.epoch = plan.epoch;
   result.step = plan.step;
   std::set<int32_t> written;
-  const auto compute = [&](uint32_t seq, int64_t num_tokens) {
+  const auto claim = [&](uint32_t seq, int64_t num_tokens) {
     Sequence& s = Get(seq);
     const int64_t first = s.num_computed / block_size_;
     const int64_t last = (s.num_computed + num_tokens - 1) / block_size_;
@@ -179,14 +206,28 @@ StepResult SimReplica::Run(const StepPlan& plan) {
       CHECK(written.insert(s.blocks.at(b)).second)
           << "block " << s.blocks[b] << " has two writers in step " << plan.step;
     }
-    Compute(&s, num_tokens);
   };
-  for (uint32_t seq : plan.decode) {
-    compute(seq, 1);
-    Draw(&Get(seq), &result);
+  size_t next_draft = 0;
+  auto draft_id = plan.draft_ids.begin();
+  for (size_t i = 0; i < plan.decode.size(); ++i) {
+    Sequence& s = Get(plan.decode[i]);
+    const bool drafted = next_draft < plan.drafts.size() && plan.drafts[next_draft].item == i;
+    const uint32_t count = drafted ? plan.drafts[next_draft++].count : 0;
+    claim(plan.decode[i], 1 + count);
+    if (!drafted) {
+      Compute(&s, 1);
+      Draw(&s, &result);
+      continue;
+    }
+    const bool given = !plan.draft_ids.empty();
+    Verify(&s, given ? std::vector<int32_t>(draft_id, draft_id + count) : Propose(s, count), &result);
+    if (given) draft_id += count;
   }
+  CHECK_EQ(next_draft, plan.drafts.size()) << "drafts out of order";
+  CHECK(draft_id == plan.draft_ids.end());
   for (const PrefillItem& item : plan.prefill) {
-    compute(item.seq, item.num_tokens);
+    claim(item.seq, item.num_tokens);
+    Compute(&Get(item.seq), item.num_tokens);
     Score(Get(item.seq), item.num_tokens, &result);
     if (!item.sample) continue;
     const Sequence before = Get(item.seq);
@@ -199,7 +240,9 @@ StepResult SimReplica::Run(const StepPlan& plan) {
       Draw(&Get(fork.child), &result);
     }
   }
-  CHECK_EQ(static_cast<int64_t>(result.tokens.size()), plan.num_samples()) << "a fork without its parent's item";
+  int64_t num_tokens = plan.num_samples();
+  for (uint32_t accepted : result.accepted) num_tokens += accepted;
+  CHECK_EQ(static_cast<int64_t>(result.tokens.size()), num_tokens) << "a fork without its parent's item";
   RankUsage usage;
   usage.device_blocks_total = static_cast<uint32_t>(slots_.size() / block_size_);
   usage.device_blocks_used = static_cast<uint32_t>(blocks_used());

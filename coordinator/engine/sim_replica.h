@@ -53,6 +53,9 @@ class SimReplica {
   void Compute(Sequence* sequence, int64_t num_tokens);
   void Score(const Sequence& sequence, int64_t num_tokens, StepResult* result);
   void Draw(Sequence* sequence, StepResult* result);
+  // A decode item with drafts: the plan's, or what a draft model would say that is right most of the time.
+  void Verify(Sequence* sequence, const std::vector<int32_t>& drafts, StepResult* result);
+  std::vector<int32_t> Propose(const Sequence& sequence, uint32_t count) const;
   uint64_t& Slot(const Sequence& sequence, int64_t position);
 
   int64_t block_size_;

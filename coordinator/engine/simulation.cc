@@ -27,6 +27,7 @@ void SimCoverage::Add(const SimCoverage& o) {
   two_in_flight += o.two_in_flight, cache_hits += o.cache_hits, ran_alone += o.ran_alone, swaps += o.swaps;
   beam_searches += o.beam_searches, branches += o.branches;
   scored_prompts += o.scored_prompts;
+  drafted += o.drafted, accepted += o.accepted;
 }
 
 namespace {
@@ -140,6 +141,10 @@ CoreOptions Simulation::MakeOptions() {
   options.max_form_attempts = 1000;
   options.scheduler.preemption_mode = static_cast<scheduler::PreemptionMode>(Uniform(0, 2));
   options.scheduler.policy = static_cast<scheduler::Policy>(Uniform(0, 2));
+  options.scheduler.spec.method = static_cast<spec::Method>(Uniform(0, 2));
+  options.scheduler.spec.num_speculative_tokens = static_cast<int>(Uniform(1, 6));
+  options.scheduler.spec.prompt_lookup_min = static_cast<int>(Uniform(1, 2));
+  options.scheduler.max_logit_rows = options.scheduler.max_num_seqs + Uniform(0, 20);
   options.scheduler.kv = {Chance(0.8), "simulated secret"};
   return options;
 }
@@ -341,6 +346,8 @@ void Simulation::CheckAtEnd() {
   coverage_.swaps = stats.num_swaps;
   coverage_.stale_results = stats.stale_results;
   coverage_.cache_hits = stats.cache_hit_tokens;
+  coverage_.drafted = stats.num_drafted;
+  coverage_.accepted = stats.num_accepted;
 }
 
 SimCoverage Simulation::Run() {

@@ -32,6 +32,8 @@ struct SimCoverage {
   int64_t two_in_flight = 0;
   int64_t cache_hits = 0;  // tokens
   int64_t scored_prompts = 0;
+  int64_t drafted = 0;   // tokens
+  int64_t accepted = 0;  // of them
 
   void Add(const SimCoverage& other);
 };

@@ -57,6 +57,9 @@ TEST(Simulation, TenThousandSchedules) {
   EXPECT_GT(total.beam_searches, 1000);
   EXPECT_GT(total.branches, 1000);
   EXPECT_GT(total.scored_prompts, 1000);
+  EXPECT_GT(total.drafted, 10000);
+  EXPECT_GT(total.accepted, 5000);
+  EXPECT_GT(total.drafted - total.accepted, 5000);
   EXPECT_GT(total.preemptions - total.swaps, 1000);
 }
 

@@ -7,9 +7,9 @@ namespace quire::engine {
 
 std::string StatsLine(const StatsLineInput& input) {
   const CoreStats& core = input.core;
-  std::string line = absl::StrFormat("running %d, waiting %d, %.0f tok/s, step p50 %.1f ms, blocks",
-                                     core.num_running_reqs, core.num_waiting_reqs, input.tokens_per_second,
-                                     input.step_seconds_p50 * 1e3);
+  std::string line =
+      absl::StrFormat("running %d, waiting %d, %.0f tok/s, step p50 %.1f ms, blocks", core.num_running_reqs,
+                      core.num_waiting_reqs, input.tokens_per_second, input.step_seconds_p50 * 1e3);
   for (size_t r = 0; r < input.ranks.size(); ++r) {
     const RankUsage& rank = input.ranks[r];
     absl::StrAppend(&line, " rank", r, "=", rank.device_blocks_used, "+", rank.device_blocks_cached, "/",
@@ -23,6 +23,7 @@ std::string StatsLine(const StatsLineInput& input) {
                   core.planned.blocks_swapped_in, " in), recomputes ", core.num_preemptions - core.num_swaps,
                   ", forks ", core.planned.forks, ", copies ", core.planned.block_copies, ", cache hits ",
                   core.cache_hit_tokens, "/", core.cache_queried_tokens, " tokens");
+  if (core.num_drafted > 0) absl::StrAppend(&line, ", drafts accepted ", core.num_accepted, "/", core.num_drafted);
   return line;
 }
 

@@ -30,6 +30,9 @@ TEST(StatsLineTest, SaysAll) {
             "running 3, waiting 2, 1234 tok/s, step p50 12.5 ms, blocks rank0=10+40/100 rank1=10+0/100 (host 4/50), "
             "fragmentation 5.0%, swaps 5 (13 blocks out, 14 in), recomputes 2, forks 11, copies 12, cache hits 640/900 "
             "tokens");
+  core.num_drafted = 9;
+  core.num_accepted = 8;
+  EXPECT_NE(StatsLine(input).find("drafts accepted 8/9"), std::string::npos);
 }
 
 TEST(StatsLineTest, AnIdleServerHasNoFragmentation) { EXPECT_EQ(CoreStats().fragmentation(16), 0); }

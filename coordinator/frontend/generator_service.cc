@@ -274,6 +274,9 @@ grpc::ServerUnaryReactor* GeneratorService::GetLoads(CallbackServerContext* cont
         out->set_cache_queried_tokens(static_cast<uint64_t>(loads.cache_queried_tokens_total));
         out->set_generation_tokens_total(static_cast<uint64_t>(loads.generation_tokens_total));
         out->set_prompt_tokens_total(static_cast<uint64_t>(loads.prompt_tokens_total));
+        out->set_spec_decode_num_draft_tokens_total(static_cast<uint64_t>(loads.spec_decode_num_draft_tokens_total));
+        out->set_spec_decode_num_accepted_tokens_total(
+            static_cast<uint64_t>(loads.spec_decode_num_accepted_tokens_total));
         out->set_stale_replies_total(loads.stale_replies_total);
         for (size_t rank = 0; rank < loads.ranks.size(); ++rank) {
           v1::GetLoadsResponse::RankLoad* load = out->add_ranks();

@@ -122,6 +122,15 @@ void KvManager::Grow(Sequence* sequence, int64_t num_tokens, StepPlan* plan, New
   sequence->num_computed += num_tokens;
 }
 
+void KvManager::Shrink(Sequence* s, int64_t num_computed) {
+  if (s->num_computed <= num_computed) return;
+  s->num_computed = num_computed;
+  const size_t keep = static_cast<size_t>(BlocksFor(num_computed));
+  CHECK_LE(s->num_published, num_computed / block_size_) << s->group->request.request_id << " published drafts";
+  CHECK(s->host_blocks.empty()) << s->group->request.request_id << " was swapped out with drafts in flight";
+  for (; s->blocks.size() > keep; s->blocks.pop_back()) pool_.Unref(s->blocks.back(), false);
+}
+
 void KvManager::Fork(const Sequence& parent, Sequence* child) {
   CHECK(child->blocks.empty() && child->host_blocks.empty())
       << "the child of a fork holds " << child->blocks.size() << " + " << child->host_blocks.size() << " blocks";

@@ -3,7 +3,7 @@
 //
 // Invariants (with block_pool.h):
 //   K1  A block that a planned token writes has one reference.
-//   K2  A table covers exactly the sequence's num_computed tokens.
+//   K2  A table covers exactly the sequence's num_computed tokens, drafts in flight included.
 //   K3  Nothing is half done: the caller asks first, and Grow with enough free blocks cannot fail.
 //   K4  Only full blocks of committed tokens are in the prefix index. Their content may still be on its way: steps run
 //       in order, so whatever a later plan reads has been written by then.
@@ -68,6 +68,10 @@ class KvManager {
   // and block_copies.
   // Requires: enough free blocks.
   void Grow(request::Sequence* sequence, int64_t num_tokens, StepPlan* plan, NewSequence* fresh);
+
+  // Takes back what was computed beyond `num_computed` tokens (rejected drafts); the ranks do the same by themselves. No
+  // effect on a sequence that was released meanwhile.
+  void Shrink(request::Sequence* sequence, int64_t num_computed);
 
   // The child shares all of the parent's blocks, the partial last one too; host blocks if it is swapped out.
   void Fork(const request::Sequence& parent, request::Sequence* child);

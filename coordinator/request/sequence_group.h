@@ -3,7 +3,8 @@
 // only.
 //
 // Invariants (checked by engine/core_invariants.cc):
-//   Q1  num_computed counts tokens whose keys have been planned; it chases num_known() and never passes it.
+//   Q1  num_computed counts tokens whose keys have been planned; it chases num_known() and passes it only by drafts
+//       in flight, by num_drafted - 1 at most.
 //   Q2  `blocks` (or, swapped out, `host_blocks`) covers exactly num_computed tokens.
 //   Q3  seq >= 0 iff the ranks hold the sequence (or will after the steps in flight).
 //   Q4  in_flight is the number of sampling items sent and not answered: 0, 1 or 2; of a beam 0 or 1, and 0 once its row
@@ -23,6 +24,7 @@
 #include "coordinator/request/crash_record.h"
 #include "coordinator/request/request.h"
 #include "coordinator/request/stop_checker.h"
+#include "coordinator/spec/drafter.h"
 
 namespace quire::request {
 
@@ -47,6 +49,7 @@ struct Sequence {
   bool finished = false;
   bool active = true;                // false: a place of a beam search that no beam has now
   int32_t in_flight = 0;             // samples
+  int32_t num_drafted = 0;           // drafts in flight; with any, in_flight is 1 and the length is not known
   int64_t num_computed = 0;          // tokens
   int64_t num_charged = 0;           // tokens that the tenant was charged for
   int64_t first_prompt_row = 0;      // prompt position from which the ranks were told to bring log-probs; 0 = none
@@ -57,6 +60,7 @@ struct Sequence {
   int64_t num_published = 0;         // blocks of `blocks` that the prefix index was told of
   std::unique_ptr<StopChecker> stop;
   std::unique_ptr<Beam> beam;  // null = sampling
+  std::unique_ptr<spec::Drafter> drafter;  // null before the first draft was thought of
 
   int64_t num_known() const;  // prompt, committed, and sampled but not yet seen here
   int64_t num_remaining() const { return num_known() - num_computed; }

@@ -17,7 +17,6 @@ namespace {
 
 // Cost of a token for its tenant: generated ones take a step each.
 constexpr double kPromptCost = 1;
-constexpr double kGeneratedCost = 2;
 
 RankSampling MakeRankSampling(const Sequence& sequence, const std::vector<int32_t>& eos_ids) {
   const request::SamplingParams& p = sequence.group->request.params;
@@ -74,7 +73,8 @@ Scheduler::Scheduler(const SchedulerOptions& options, const ReplicaInfo& replica
     : options_(options),
       eos_token_ids_(replica.eos_token_ids),
       kv_(options.kv, replica.device_blocks, replica.host_blocks, replica.block_size),
-      waiting_(options.policy) {
+      waiting_(options.policy),
+      drafts_(options.spec) {
   CHECK_GE(options_.max_num_batched_tokens, options_.max_num_seqs) << "every running sequence must fit into one step";
   for (int64_t i = options_.max_num_seqs - 1; i >= 0; --i) free_seqs_.push_back(static_cast<uint32_t>(i));
 }
@@ -208,6 +208,7 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   CollectPrefills();
   if (!preempted_) Admit();
   PlanPrefills();
+  if (drafts_.enabled()) AddDrafts();
   samples->insert(samples->end(), prefill_samples_.begin(), prefill_samples_.end());
   // Only now: within one plan nobody enters with a block that another one is just being given.
   for (Sequence* s : prefilled_) kv_.Publish(s);

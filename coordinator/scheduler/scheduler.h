@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "coordinator/kv/kv_manager.h"
 #include "coordinator/request/sequence_group.h"
+#include "coordinator/scheduler/draft_planner.h"
 #include "coordinator/scheduler/prefill_budget.h"
 #include "coordinator/scheduler/step_cost.h"
 #include "coordinator/scheduler/step_plan.h"
@@ -35,6 +36,8 @@ struct SchedulerOptions {
   int64_t max_num_batched_tokens = 2048;
   Policy policy = Policy::kFcfs;
   PreemptionMode preemption_mode = PreemptionMode::kAuto;
+  int64_t max_logit_rows = 0;  // of one step; 0 = max_num_seqs
+  spec::SpecOptions spec;
   kv::KvOptions kv;
   int64_t target_step_ms = kNoTarget;  // or kAutoTarget; see prefill_budget.h
   int64_t max_preemptions = 8;         // of one request; see preemption.h
@@ -79,6 +82,16 @@ class Scheduler {
   // A token was committed: blocks that are full now may be shared.
   void Publish(request::Sequence* sequence) { kv_.Publish(sequence); }
 
+  // With `in_flight` unanswered (not empty), whether the next plan waits for the answer, so that it can have drafts. All
+  // sequences step together then: were each drafted one to wait alone, they would soon share no step any more.
+  bool WaitsForDrafts(const StepPlan& in_flight) {
+    return drafts_.enabled() && (!in_flight.drafts.empty() || drafts_.WorthWaiting(running_));
+  }
+
+  // A sampling item of the sequence was answered, with `accepted` of its drafts if it had any. Before its tokens are
+  // committed.
+  void NoteAnswer(request::Sequence* sequence, int64_t accepted);
+
   // A sequence has ended: its blocks are free at once, the ranks learn it with the next plan.
   void FinishSequence(request::Sequence* sequence);
 
@@ -101,11 +114,15 @@ class Scheduler {
   int64_t num_preemptions() const { return num_preemptions_; }
   int64_t num_swaps() const { return num_swaps_; }
   int64_t most_preemptions() const { return most_preemptions_; }  // of any one request
+  const DraftPlanner& drafts() const { return drafts_; }
   // Tokens of admitted sequences that were looked up in, and found in, the prefix cache.
   int64_t cache_queried_tokens() const { return cache_queried_tokens_; }
   int64_t cache_hit_tokens() const { return cache_hit_tokens_; }
 
  private:
+  // Cost of a generated token for its tenant, beside 1 for one of the prompt: it takes a step of its own.
+  static constexpr double kGeneratedCost = 2;
+
   void PlanDecodes();
   bool PlanGroupDecodes(size_t index);
   int64_t PrefillRemaining(request::SequenceGroup* group);
@@ -117,6 +134,7 @@ class Scheduler {
   int64_t PlanPrefill(request::Sequence* sequence, size_t index, int64_t limit);
   void PlanFork(request::Sequence* leader);
   void TellBeams(request::SequenceGroup* group);
+  void AddDrafts();
   void Admit();
   void NotePromptRows(request::Sequence* sequence, int64_t num_tokens);
   void Charge(request::Sequence* sequence, double tokens);
@@ -151,6 +169,7 @@ class Scheduler {
   kv::KvManager kv_;
   std::vector<request::SequenceGroup*> running_;  // in order of precedence
   WaitingQueue waiting_;
+  DraftPlanner drafts_;
   TenantCounters tenants_;
   std::vector<uint32_t> free_seqs_;  // a stack of indices in the ranks' tables
   std::vector<uint32_t> finished_;   // the ranks still hold these

@@ -81,6 +81,14 @@ struct BlockReplace {
   int32_t block = 0;
 };
 
+// A decode item with drafts: it computes its pending token and `count` drafted ones in one pass and draws from each row
+// until a draw differs from the draft, so it brings 1 to count + 1 tokens. Afterwards the sequence has computed as many
+// tokens more, and its table covers exactly those: the ranks let go of the blocks beyond, as KvManager::Shrink does.
+struct DraftItem {
+  uint32_t item = 0;  // index in `decode`
+  uint32_t count = 0;
+};
+
 // Order of application on a rank: host_frees, finished, new, branches, given, forks, block_appends, block_replaces,
 // swap_outs, block_copies, swap_ins, then compute. Items in batch order: `decode`, then `prefill`.
 struct StepPlan {
@@ -100,8 +108,10 @@ struct StepPlan {
   std::vector<std::pair<int32_t, int32_t>> swap_ins;      // host, device
   std::vector<uint32_t> decode;
   std::vector<PrefillItem> prefill;
+  std::vector<DraftItem> drafts;   // ascending by item
+  std::vector<int32_t> draft_ids;  // of all `drafts`, in order; empty = the ranks' draft model proposes them
 
-  // Tokens drawn by this step: one per decode item and sampling prefill item, and one per fork, whose child draws from
+  // Tokens drawn by this step at least: one per decode item and sampling prefill item, and one per fork, whose child draws from
   // its parent's row.
   int64_t num_samples() const {
     int64_t n = static_cast<int64_t>(decode.size() + forks.size());
@@ -124,11 +134,19 @@ struct StepPlan {
     swap_ins.clear();
     decode.clear();
     prefill.clear();
+    drafts.clear();
+    draft_ids.clear();
+  }
+
+  int64_t num_drafts() const {
+    int64_t n = 0;
+    for (const DraftItem& d : drafts) n += d.count;
+    return n;
   }
 
   // Tokens computed by this step.
   int64_t num_tokens() const {
-    int64_t n = static_cast<int64_t>(decode.size());
+    int64_t n = static_cast<int64_t>(decode.size()) + num_drafts();
     for (const PrefillItem& p : prefill) n += p.num_tokens;
     return n;
   }
@@ -155,8 +173,9 @@ struct RankUsage {
 struct StepResult {
   uint64_t epoch = 0;
   uint64_t step = 0;
-  std::vector<int32_t> tokens;          // one per sampling item, in batch order
-  std::vector<TokenLogprobs> logprobs;  // one per sampling item that asked (num_logprobs >= 0), in batch order
+  std::vector<int32_t> tokens;          // by sampling item, in batch order: one, or with drafts 1 + those accepted
+  std::vector<TokenLogprobs> logprobs;  // one per token of the items that asked (num_logprobs >= 0), in batch order
+  std::vector<uint32_t> accepted;       // by item of plan.drafts: 0 to count
   // One for every prefill item that computed wanted prompt positions, in batch order.
   std::vector<std::vector<TokenLogprobs>> prompt_logprobs;
   std::vector<RankUsage> ranks;  // by rank

@@ -30,12 +30,13 @@ MAY_INCLUDE = {
     "proto": [],
     "kernels": [],
     "coordinator": ["coordinator", "proto"],  # main.cc and what stands beside it: the only place that knows all
-    "coordinator/request": ["coordinator/scheduler/step_plan.h"],
+    "coordinator/spec": [],
+    "coordinator/request": ["coordinator/spec", "coordinator/scheduler/step_plan.h"],
     "coordinator/kv": ["coordinator/request", "coordinator/scheduler/step_plan.h"],
-    "coordinator/scheduler": ["coordinator/kv", "coordinator/request"],
+    "coordinator/scheduler": ["coordinator/kv", "coordinator/request", "coordinator/spec"],
     "coordinator/scheduler/step_plan.h": [],
-    "coordinator/engine": ["coordinator/scheduler", "coordinator/kv", "coordinator/request", "coordinator/cluster/worker_group.h",
-                           "coordinator/metrics"],
+    "coordinator/engine": ["coordinator/scheduler", "coordinator/kv", "coordinator/request", "coordinator/spec",
+                           "coordinator/cluster/worker_group.h", "coordinator/metrics"],
     "coordinator/cluster": ["coordinator/scheduler/step_plan.h", "coordinator/metrics", "proto"],
     "coordinator/text": [],
     "coordinator/metrics": [],
@@ -53,7 +54,7 @@ MAY_INCLUDE = {
 TEST_FILE = re.compile(r"(_test|_tests|_bench|_benchmark|_fuzz|_sim)\.(cc|cu|h)$|/(fake|test|testing|conformance)[^/]*$|/testing/")
 OURS = ("coordinator/", "worker/", "kernels/", "proto/", "tools/", "tests/")
 
-PURE = re.compile(r"^coordinator/(scheduler|kv|request)/|^coordinator/engine/core")
+PURE = re.compile(r"^coordinator/(scheduler|kv|request|spec)/|^coordinator/engine/core")
 IMPURE = re.compile(r"absl::Now\(|absl::GetCurrentTimeNanos|std::chrono|std::thread|std::mutex|absl::Mutex\b|std::random_device|absl::BitGen"
                     r"|#include <(thread|mutex|chrono|fstream|iostream|random|condition_variable|grpcpp/[^>]*)>"
                     r"|\bgettimeofday\(|\bclock_gettime\(|\bgetenv\(")

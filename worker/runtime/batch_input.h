@@ -5,6 +5,8 @@
 // Invariants:
 //   BI1  Every slot of the batch is written by one item only, and no two items write the same block.
 //   BI2  Every draw has a row of logits of its own: edits of one cannot reach another.
+//   BI3  An item with drafts draws from each of its rows, as if the drafts before that row were its tokens. The table
+//        does not know of drafts.
 // The order of draws is the order of the reply: items in batch order (decode, then prefill); after a prefill item that
 // samples, the children forked from its sequence in this very step, in the order of `forks`. Such a child appears in
 // no item of the step; it draws from its parent's logits (same tokens, same row) with its own choice index, and after
@@ -29,8 +31,9 @@ class Step;
 namespace quire::worker {
 
 struct BatchLimits {
-  int32_t max_num_seqs = 0;  // items, and draws
+  int32_t max_num_seqs = 0;  // items
   int32_t max_num_batched_tokens = 0;
+  int32_t max_logit_rows = 0;  // draws; 0 = max_num_seqs
 };
 
 class BatchInput final {
@@ -38,33 +41,48 @@ class BatchInput final {
   struct Item {
     uint32_t seq = 0;
     int32_t num_tokens = 0;
+    int32_t num_drafts = 0;  // the last ones of num_tokens
+    int32_t first_draft = 0;
+    int32_t first_draw = 0;
+  };
+  struct Draw {
+    uint32_t seq = 0;
+    int32_t num_drafts = 0;  // drafts that stand before this draw as if they were tokens
   };
 
   explicit BatchInput(const BatchLimits& limits) : limits_(limits) {}
 
-  // Builds the arrays from the items of a step that the table has applied. Errors: INVALID_ARGUMENT with the ids and
-  // both numbers.
-  absl::Status Build(const v1::Step& step, SequenceTable* table);
+  // Builds the arrays from the items of a step that the table has applied. `draft_ids`: of all drafted items, in order.
+  // Errors: INVALID_ARGUMENT with the ids and both numbers.
+  absl::Status Build(const v1::Step& step, absl::Span<const uint32_t> draft_ids, SequenceTable* table);
 
   // Views of the arrays; valid until the next Build.
   ForwardBatch forward_batch() const;
   absl::Span<const Item> items() const { return items_; }
-  // Sequences that draw, one per row of logits, in reply order.
-  absl::Span<const uint32_t> draws() const { return draws_; }
+  // The drafts of an item.
+  absl::Span<const int32_t> drafts(const Item& item) const {
+    return absl::MakeConstSpan(drafts_).subspan(item.first_draft, item.num_drafts);
+  }
+  // Who draws, one per row of logits, in reply order.
+  absl::Span<const Draw> draws() const { return draws_; }
   // Children that draw in this step beside their parent.
   absl::Span<const Fork> drawing_forks() const { return drawing_forks_; }
 
  private:
-  absl::Status AddItem(uint32_t seq, int32_t num_tokens, bool sample, SequenceTable* table);
-  absl::Status CheckItem(uint32_t seq, const Sequence* s, int32_t num_tokens, bool sample, const TableLimits& table);
+  // Takes the drafts of the step and checks them; num_drafts_ tells each decode item's number.
+  absl::Status TakeDrafts(const v1::Step& step, absl::Span<const uint32_t> draft_ids, const TableLimits& table);
+  absl::Status AddItem(uint32_t seq, int32_t num_tokens, int32_t num_drafts, bool sample, SequenceTable* table);
+  absl::Status CheckItem(const Item& item, const Sequence* s, bool sample, const TableLimits& table);
   absl::Status ClaimBlocks(uint32_t seq, const Sequence& s, int32_t num_tokens, int32_t block_size);
   absl::Status AddChildren(uint32_t parent, bool sample, SequenceTable* table);
-  absl::Status AddDraw(uint32_t seq);
+  absl::Status AddDraw(uint32_t seq, int32_t num_drafts, int32_t row);
   void FillTables(SequenceTable* table);
 
   const BatchLimits limits_;
   std::vector<Item> items_;
-  std::vector<uint32_t> draws_;
+  std::vector<Draw> draws_;
+  std::vector<int32_t> drafts_;      // of all items
+  std::vector<int32_t> num_drafts_;  // by decode item
   std::vector<Fork> drawing_forks_;
   std::vector<int32_t> token_ids_, positions_, query_start_, context_len_, block_tables_, logit_rows_;
   std::vector<int64_t> slot_mapping_;

@@ -60,9 +60,9 @@ absl::StatusOr<MemoryPlan> PlanMemory(const MemoryRequest& r) {
   }
   const int64_t blocks_per_sequence = (r.max_model_len + r.block_size - 1) / r.block_size;
   const int64_t useful = r.max_num_seqs * blocks_per_sequence;
-  // The model reserved its activations when it loaded; the logits of a step with all sequences and their copies grow
-  // later.
-  const int64_t later = kProcessBytes + 2 * r.max_num_seqs * r.vocab_size * static_cast<int64_t>(sizeof(float));
+  // The model reserved its activations when it loaded; the logits of a step with all its rows and their copies grow later.
+  const int64_t rows = std::max(r.max_logit_rows, r.max_num_seqs);
+  const int64_t later = kProcessBytes + 2 * rows * r.vocab_size * static_cast<int64_t>(sizeof(float));
   const double utilization = r.utilization == 0 ? kDefaultUtilization : r.utilization;
   const int64_t share =
       static_cast<int64_t>(static_cast<double>(r.free_bytes) * utilization) / std::max<int64_t>(r.ranks_sharing, 1);

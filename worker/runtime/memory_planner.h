@@ -18,7 +18,8 @@ struct MemoryRequest {
   int64_t block_bytes = 0;
   int64_t block_size = 16;  // tokens
   int64_t max_num_seqs = 0;
-  int64_t max_model_len = 0;  // tokens
+  int64_t max_logit_rows = 0;  // of one step; 0 = max_num_seqs
+  int64_t max_model_len = 0;   // tokens
   int64_t max_num_batched_tokens = 0;
   int64_t vocab_size = 0;
 };

@@ -20,13 +20,14 @@ ModelRunner::ModelRunner(const RunnerOptions& options, kernels::Backend* backend
 
 absl::Status ModelRunner::Run(const v1::Step& step, v1::Done* done) {
   if (absl::Status s = table_.Apply(step); !s.ok()) return s;
-  if (absl::Status s = batch_.Build(step, &table_); !s.ok()) return s;
+  if (absl::Status s = batch_.Build(step, absl::MakeConstSpan(step.draft_ids()), &table_); !s.ok()) return s;
   const int64_t start = absl::GetCurrentTimeNanos();
   if (absl::Status s = cache_->Move(step); !s.ok()) return s;
   if (step.swap_outs_size() + step.swap_ins_size() > 0) {
     done->set_swap_us(static_cast<uint32_t>((absl::GetCurrentTimeNanos() - start) / 1000));
   }
   rows_.clear();
+  accepted_.clear();
   if (!batch_.items().empty()) {
     if (absl::Status s = Compute(); !s.ok()) return s;
     if (absl::Status s = scorer_.Score(batch_, &table_, model_, backend_, options_.rank == 0 ? done : nullptr);
@@ -48,15 +49,25 @@ absl::Status ModelRunner::Compute() {
 }
 
 void ModelRunner::Draw(const kernels::TensorView& logits) {
-  const absl::Span<const uint32_t> draws = batch_.draws();
+  const absl::Span<const BatchInput::Draw> draws = batch_.draws();
   CHECK_EQ(logits.dim(0), static_cast<int64_t>(draws.size()));
   edits_.clear();
   results_.resize(draws.size());
   bool any_edits = false;
-  for (const uint32_t seq : draws) {
-    const Sequence& s = *table_.Find(seq);
-    edits_.push_back(MakeLogitEdits(s.sampling, s.seen, s.num_output()));
-    rows_.push_back(MakeSampleRow(s.sampling, s.num_output(), /*with_logprobs=*/options_.rank == 0));
+  seen_.clear();
+  size_t next_item = 0;
+  absl::Span<const int32_t> drafts;
+  for (size_t i = 0; i < draws.size(); ++i) {
+    const Sequence& s = *table_.Find(draws[i].seq);
+    if (draws[i].num_drafts > 0) {
+      while (batch_.items()[next_item].seq != draws[i].seq) ++next_item;  // both are in batch order
+      drafts = batch_.drafts(batch_.items()[next_item]).first(draws[i].num_drafts);
+    } else {
+      drafts = {};
+    }
+    const int32_t num_output = s.num_output() + draws[i].num_drafts;
+    edits_.push_back(MakeLogitEdits(s.sampling, SeenBefore(s, drafts), num_output));
+    rows_.push_back(MakeSampleRow(s.sampling, num_output, /*with_logprobs=*/options_.rank == 0));
     any_edits |= HasEdits(edits_.back());
   }
   // Also when no row wants one: results_ is kept between steps, and LogProbs is what clears the wishes of the step
@@ -66,15 +77,44 @@ void ModelRunner::Draw(const kernels::TensorView& logits) {
   backend_->Sample(logits, rows_, absl::MakeSpan(results_));
 }
 
+const SeenTokens& ModelRunner::SeenBefore(const Sequence& s, absl::Span<const int32_t> drafts) {
+  if (drafts.empty() || !s.sampling.has_penalties()) return s.seen;
+  SeenTokens& seen = seen_.emplace_back(s.seen);
+  for (const int32_t draft : drafts) seen.AddOutput(draft);
+  return seen;
+}
+
+void ModelRunner::Verify() {
+  kept_.assign(batch_.draws().size(), true);
+  for (const BatchInput::Item& item : batch_.items()) {
+    if (item.num_drafts == 0) continue;
+    const absl::Span<const int32_t> drafts = batch_.drafts(item);
+    int32_t accepted = 0;
+    while (accepted < item.num_drafts && results_[item.first_draw + accepted].token == drafts[accepted]) ++accepted;
+    accepted_.push_back(accepted);
+    for (int32_t i = accepted + 1; i <= item.num_drafts; ++i) kept_[item.first_draw + i] = false;
+  }
+}
+
 void ModelRunner::Commit() {
-  for (const BatchInput::Item& item : batch_.items()) table_.Find(item.seq)->num_computed += item.num_tokens;
+  Verify();
+  size_t next = 0;
+  for (const BatchInput::Item& item : batch_.items()) {
+    Sequence* s = table_.Find(item.seq);
+    if (item.num_drafts == 0) {
+      s->num_computed += item.num_tokens;
+    } else {
+      s->num_computed += 1 + accepted_[next++];
+      table_.TrimTable(s);
+    }
+  }
   for (const Fork& fork : batch_.drawing_forks()) {
     table_.Find(fork.child)->num_computed = table_.Find(fork.parent)->num_computed;
   }
-  const absl::Span<const uint32_t> draws = batch_.draws();
+  const absl::Span<const BatchInput::Draw> draws = batch_.draws();
   for (size_t i = 0; i < draws.size(); ++i) {
-    Sequence* s = table_.Find(draws[i]);
-    if (!s->sampling.given_tokens) table_.AppendOutput(s, results_[i].token);
+    Sequence* s = table_.Find(draws[i].seq);
+    if (kept_[i] && !s->sampling.given_tokens) table_.AppendOutput(s, results_[i].token);
   }
 }
 
@@ -85,7 +125,9 @@ void ModelRunner::Report(v1::Done* done) const {
   done->set_host_blocks_total(options_.table.num_host_blocks);
   done->set_host_blocks_used(static_cast<uint32_t>(cache_->used_host_blocks()));
   if (options_.rank != 0) return;
+  for (const int32_t accepted : accepted_) done->add_accepted(static_cast<uint32_t>(accepted));
   for (size_t i = 0; i < rows_.size(); ++i) {
+    if (!kept_[i]) continue;
     const kernels::SampleResult& result = results_[i];
     done->add_tokens(result.token);
     if (rows_[i].num_logprobs < 0) continue;

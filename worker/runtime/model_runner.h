@@ -5,11 +5,15 @@
 //   MR1  Every rank draws every token itself from equal logits, so tokens never travel between ranks; the first rank
 //        alone reports them.
 //   MR2  The plan decides everything: a runner skips nothing, reorders nothing and stops nothing by itself.
-//   MR3  After an error the runner is not used again (SequenceTable T1).
+//   MR3  Drafts change how many tokens a step brings, never which: each is drawn from the row, with the penalties, bans
+//        and noise that it would have had in a step of its own, and the first draw that differs from its draft is the
+//        last one kept.
+//   MR4  After an error the runner is not used again (SequenceTable T1).
 #ifndef QUIRE_WORKER_RUNTIME_MODEL_RUNNER_H_
 #define QUIRE_WORKER_RUNTIME_MODEL_RUNNER_H_
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -46,6 +50,10 @@ class ModelRunner final {
  private:
   absl::Status Compute();
   void Draw(const kernels::TensorView& logits);
+  // What penalties see before a draw behind drafts. Valid until the next Draw.
+  const SeenTokens& SeenBefore(const Sequence& sequence, absl::Span<const int32_t> drafts);
+  // Marks the draws that count, and how many drafts each drafted item accepts.
+  void Verify();
   void Commit();
   void Report(v1::Done* done) const;
 
@@ -59,6 +67,9 @@ class ModelRunner final {
   std::vector<kernels::LogitEdits> edits_;
   std::vector<kernels::SampleRow> rows_;
   std::vector<kernels::SampleResult> results_;
+  std::vector<bool> kept_;         // by draw
+  std::vector<int32_t> accepted_;  // by item with drafts
+  std::deque<SeenTokens> seen_;    // of draws behind drafts, where penalties look
 };
 
 }  // namespace quire::worker

@@ -39,7 +39,7 @@ struct Rig {
     RunnerOptions options;
     options.rank = rank;
     options.table = limits;
-    options.batch = {max_num_seqs, 2048};
+    options.batch = {max_num_seqs, 2048, 1024};
     runner = std::make_unique<ModelRunner>(options, backend, model, cache.get());
   }
   TableLimits limits;
@@ -88,16 +88,19 @@ void ExpectSameBytes(kernels::Backend* backend, Model* model, int32_t vocab, int
     Rig rig(backend, model, 200, 16);
     alone.push_back(PlanDriver(rig.runner.get(), rig.limits, 1).Run({request}, {})[0]);
   }
-  int preemptions = 0;
+  int preemptions = 0, drafted = 0, accepted = 0;
   for (int seed = 1; seed <= num_schedules; ++seed) {
     Rig rig(backend, model, 600, seed % 3 == 0 ? 32 : 16);
     TestSchedule schedule;
     schedule.seed = seed;
     schedule.max_chunk = seed % 2 == 0 ? 7 : 64;
     schedule.preempt_chance = seed == 1 ? 0 : 0.03;
+    if (seed % 4 != 0) schedule.oracle = &alone;
     PlanDriver driver(rig.runner.get(), rig.limits, seed);
     const auto together = driver.Run(requests, schedule);
     preemptions += driver.preemptions();
+    drafted += driver.drafted();
+    accepted += driver.accepted();
     for (size_t i = 0; i < requests.size(); ++i) {
       for (size_t c = 0; c < alone[i].size(); ++c) {
         EXPECT_EQ(together[i][c].tokens, alone[i][c].tokens) << "request " << i << " choice " << c << " seed " << seed;
@@ -106,6 +109,8 @@ void ExpectSameBytes(kernels::Backend* backend, Model* model, int32_t vocab, int
     }
   }
   EXPECT_GT(preemptions, 0);
+  EXPECT_GT(accepted, 0);
+  EXPECT_LT(accepted, drafted) << "no draft was wrong";
 }
 
 TEST(ModelRunnerTest, SameBytesInAnyCompany) {

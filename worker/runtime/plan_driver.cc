@@ -100,23 +100,51 @@ void PlanDriver::TakeOwnLastBlock(Live* s) {
   step_.add_block_copies(to);
 }
 
+std::vector<int32_t> PlanDriver::DraftsFor(const Live& s) {
+  std::vector<int32_t> drafts;
+  if (oracle_ == nullptr || random_() % 4 == 0) return drafts;
+  const std::vector<int32_t>& truth = (*oracle_)[s.request][s.choice].tokens;
+  const int out = static_cast<int>(s.tokens.size()) - s.prompt_len;
+  const int most = std::min<int>(1 + random_() % 6, static_cast<int>(truth.size()) - out - 1);
+  for (int i = 0; i < most; ++i) {
+    const bool right = random_() % 5 != 0;
+    drafts.push_back(right ? truth[out + i] : static_cast<int32_t>(random_() % limits_.vocab_size));
+  }
+  return drafts;
+}
+
+void PlanDriver::Shrink(Live* s, int accepted) {
+  s->computed += accepted;
+  const int keep = (s->computed + limits_.block_size - 1) / limits_.block_size;
+  for (; static_cast<int>(s->blocks.size()) > keep; s->blocks.pop_back()) {
+    if (--holders_[s->blocks.back()] == 0) free_blocks_.insert(free_blocks_.begin(), s->blocks.back());
+  }
+}
+
 void PlanDriver::AddItem(size_t index, int max_chunk) {
   const int left = static_cast<int>(live_[index].tokens.size()) - live_[index].computed;
   const bool prefill = left > 1 || live_[index].forks_pending;
   const int n = std::min<int>(left, prefill ? 1 + random_() % max_chunk : 1);
+  const std::vector<int32_t> drafts = prefill ? std::vector<int32_t>() : DraftsFor(live_[index]);
   TakeOwnLastBlock(&live_[index]);
   ExpectPromptRows(index, n);
-  EnsureBlocks(&live_[index], live_[index].computed + n);
+  EnsureBlocks(&live_[index], live_[index].computed + n + static_cast<int>(drafts.size()));
   live_[index].computed += n;
   const uint32_t seq = live_[index].seq;
   const bool sample = n == left;
   if (!prefill) {
+    if (!drafts.empty()) {
+      step_.add_drafts(step_.decode_size());
+      step_.add_drafts(static_cast<uint32_t>(drafts.size()));
+    }
+    for (const int32_t draft : drafts) step_.add_draft_ids(static_cast<uint32_t>(draft));
     step_.add_decode(seq);
   } else {
     for (const uint32_t v : {seq, static_cast<uint32_t>(n), static_cast<uint32_t>(sample)}) step_.add_prefill(v);
   }
   if (!sample) return;
   drawing_.push_back(index);
+  drafts_.push_back(static_cast<int>(drafts.size()));
   if (!live_[index].forks_pending) return;
   live_[index].forks_pending = false;
   for (int choice = 1; choice < (*requests_)[live_[index].request].num_choices; ++choice) {
@@ -126,6 +154,7 @@ void PlanDriver::AddItem(size_t index, int max_chunk) {
     for (const int32_t block : child.blocks) ++holders_[block];
     for (const uint32_t v : {seq, child.seq, static_cast<uint32_t>(choice)}) step_.add_forks(v);
     drawing_.push_back(live_.size());
+    drafts_.push_back(0);
     live_.push_back(std::move(child));
   }
 }
@@ -164,11 +193,20 @@ void PlanDriver::Execute() {
   v1::Done done;
   const absl::Status status = runner_->Run(step_, &done);
   CHECK(status.ok()) << status << "\n" << step_.DebugString();
-  CHECK_EQ(done.tokens_size(), static_cast<int>(drawing_.size()));
+  int token = 0, logprob = 0, next = 0;
+  for (size_t i = 0; i < drawing_.size(); ++i) {
+    Live* s = &live_[drawing_[i]];
+    const int accepted = drafts_[i] > 0 ? static_cast<int>(done.accepted(next++)) : 0;
+    CHECK_LE(accepted, drafts_[i]);
+    for (int t = 0; t <= accepted; ++t) Draw(s, done, &token, &logprob);
+    if (drafts_[i] > 0) Shrink(s, accepted);
+    drafted_ += drafts_[i];
+    accepted_ += accepted;
+  }
+  CHECK_EQ(done.accepted_size(), next);
+  CHECK_EQ(done.tokens_size(), token);
   CHECK_EQ(static_cast<size_t>(done.device_blocks_used()), limits_.num_blocks - free_blocks_.size());
   TakePromptRows(done);
-  int token = 0, logprob = 0;
-  for (const size_t index : drawing_) Draw(&live_[index], done, &token, &logprob);
   CHECK_EQ(done.logprobs_size(), logprob);
 }
 
@@ -180,6 +218,7 @@ std::vector<std::vector<TestOutput>> PlanDriver::Run(const std::vector<TestReque
                                                      const TestSchedule& schedule) {
   random_.seed(schedule.seed);
   requests_ = &requests;
+  oracle_ = schedule.oracle;
   outputs_.clear();
   live_.clear();
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -195,6 +234,7 @@ std::vector<std::vector<TestOutput>> PlanDriver::Run(const std::vector<TestReque
     step_.Clear();
     drawing_.clear();
     prompt_rows_.clear();
+    drafts_.clear();
     for (Live& s : live_) {
       if (s.running && IsDone(s)) Release(&s);
     }

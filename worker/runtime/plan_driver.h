@@ -36,6 +36,8 @@ struct TestSchedule {
   int max_chunk = 1 << 20;    // tokens of one prefill item
   double preempt_chance = 0;  // per step
   int max_running = 64;
+  // With outputs to draft from: decode items carry drafts, right or wrong by chance.
+  const std::vector<std::vector<TestOutput>>* oracle = nullptr;
 };
 
 // Default sampling fields: greedy, no log-probs.
@@ -49,6 +51,8 @@ class PlanDriver final {
   std::vector<std::vector<TestOutput>> Run(const std::vector<TestRequest>& requests, const TestSchedule& schedule);
 
   int preemptions() const { return preemptions_; }
+  int drafted() const { return drafted_; }
+  int accepted() const { return accepted_; }
 
  private:
   struct Live {
@@ -74,7 +78,11 @@ class PlanDriver final {
   void TakeOwnLastBlock(Live* s);
   void Execute();
   void TakePromptRows(const v1::Done& done);
+  // Drafts for a decode item: what the oracle says, with mistakes.
+  std::vector<int32_t> DraftsFor(const Live& s);
   void Draw(Live* s, const v1::Done& done, int* token, int* logprob);
+  // The answer to a decode item with drafts: the blocks beyond the accepted ones are free.
+  void Shrink(Live* s, int accepted);
   int32_t TakeBlock();
   uint32_t TakeSeq();
   bool IsDone(const Live& s) const;
@@ -95,7 +103,11 @@ class PlanDriver final {
     int num_rows = 0;
   };
   std::vector<PromptRowsItem> prompt_rows_;  // of the step, in reply order
+  const std::vector<std::vector<TestOutput>>* oracle_ = nullptr;
+  std::vector<int> drafts_;  // by drawing item
   int preemptions_ = 0;
+  int drafted_ = 0;
+  int accepted_ = 0;
 };
 
 }  // namespace quire::worker

@@ -229,6 +229,11 @@ void SequenceTable::ShareTable(const Fork& fork) {
   child = blocks;
 }
 
+void SequenceTable::TrimTable(Sequence* s) {
+  const size_t keep = (s->num_computed + limits_.block_size - 1) / limits_.block_size;
+  for (; s->block_ids.size() > keep; s->block_ids.pop_back()) Release(s->block_ids.back());
+}
+
 void SequenceTable::AppendOutput(Sequence* sequence, int32_t token) {
   CHECK(token >= 0 && token < limits_.vocab_size) << token << " of " << limits_.vocab_size;
   sequence->token_ids.push_back(token);

@@ -72,6 +72,9 @@ class SequenceTable final {
   // Requires: both live.
   void ShareTable(const Fork& fork);
 
+  // Lets go of the blocks beyond its computed tokens: what rejected drafts were written to.
+  void TrimTable(Sequence* sequence);
+
   // Appends a token that was drawn.
   void AppendOutput(Sequence* sequence, int32_t token);
 

@@ -27,6 +27,10 @@ uint32_t Microseconds(absl::Duration d) {
   return static_cast<uint32_t>(std::clamp<int64_t>(absl::ToInt64Microseconds(d), 0, UINT32_MAX));
 }
 
+int32_t MaxLogitRows(const v1::Load& load) {
+  return static_cast<int32_t>(std::max(load.max_logit_rows(), load.max_num_seqs()));
+}
+
 }  // namespace
 
 Session::Session(const WorkerContext* context, std::shared_ptr<Outbox> outbox)
@@ -173,6 +177,10 @@ absl::Status Session::HandleLoad(const v1::Load& load) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_num_batched_tokens ", load.max_num_batched_tokens(), " must be 1 to ", kMaxBatchedTokens));
   }
+  if (load.max_logit_rows() > kMaxBatchedTokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_logit_rows ", load.max_logit_rows(), " must be at most ", kMaxBatchedTokens));
+  }
   load_ = load;
   if (absl::Status s = FormGroup(load); !s.ok()) return s;
   if (absl::Status s = LoadShard(load); !s.ok()) return s;
@@ -230,7 +238,7 @@ absl::Status Session::LoadShard(const v1::Load& load) {
   options.rank = static_cast<int>(join_.rank());
   options.world_size = static_cast<int>(join_.world_size());
   options.max_num_batched_tokens = load.max_num_batched_tokens();
-  options.max_num_logit_rows = load.max_num_seqs();
+  options.max_num_logit_rows = MaxLogitRows(load);
   options.progress = [this](int64_t loaded, int64_t total) { ReportProgress(loaded, total); };
   const std::string key = ShardKey(options);
   shard_ = context_->shards->Take(key);
@@ -287,6 +295,7 @@ absl::Status Session::PlanCache(const v1::Load& load, int64_t ranks_sharing) {
   request.block_bytes = shard_.model->CacheLayout(load.block_size()).block_bytes();
   request.block_size = load.block_size();
   request.max_num_seqs = load.max_num_seqs();
+  request.max_logit_rows = MaxLogitRows(load);
   request.max_model_len = max_model_len_;
   request.max_num_batched_tokens = load.max_num_batched_tokens();
   request.vocab_size = shard_.model->facts().vocab_size;
@@ -313,7 +322,8 @@ absl::Status Session::HandleStart(const v1::Start& start) {
   options.rank = static_cast<int>(join_.rank());
   options.table = {shard_.model->facts().vocab_size, max_model_len_, static_cast<int32_t>(load_.block_size()),
                    static_cast<int32_t>(start.device_blocks()), static_cast<int32_t>(start.host_blocks())};
-  options.batch = {static_cast<int32_t>(load_.max_num_seqs()), static_cast<int32_t>(load_.max_num_batched_tokens())};
+  options.batch = {static_cast<int32_t>(load_.max_num_seqs()), static_cast<int32_t>(load_.max_num_batched_tokens()),
+                   MaxLogitRows(load_)};
   runner_ = std::make_unique<ModelRunner>(options, context_->backend, shard_.model.get(), cache_.get());
   v1::RankMessage message;
   message.mutable_started();
