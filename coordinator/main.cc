@@ -46,6 +46,8 @@ ABSL_FLAG(std::string, model, "",
 ABSL_FLAG(std::string, served_model_name, "",
           "Name that requests may give as `model`; default: the directory's last name.");
 ABSL_FLAG(std::string, tokenizer, "", "Directory with tokenizer.json; default: --model.");
+ABSL_FLAG(bool, skip_tokenizer_init, false,
+          "Serve without a tokenizer: requests bring token ids and get token ids back, no text.");
 ABSL_FLAG(std::string, host, "127.0.0.1",
           "Address to listen on. There is no authentication yet: give another than loopback only on a network that you "
           "trust.");
@@ -362,7 +364,8 @@ absl::Status StartAll(Process* process) {
   process->group = std::make_unique<cluster::GrpcWorkerGroup>(*group);
   process->engine = std::make_unique<engine::Engine>(EngineOptions(), process->group.get());
   // The replica forms while the tokenizer loads.
-  absl::StatusOr<std::unique_ptr<const text::Tokenizer>> tokenizer = text::Tokenizer::Load(tokenizer_dir);
+  absl::StatusOr<std::unique_ptr<const text::Tokenizer>> tokenizer = nullptr;
+  if (!absl::GetFlag(FLAGS_skip_tokenizer_init)) tokenizer = text::Tokenizer::Load(tokenizer_dir);
   if (!tokenizer.ok()) return tokenizer.status();
   const frontend::ServerOptions server_options = ServerOptions();
   absl::StatusOr<std::unique_ptr<frontend::Server>> server =

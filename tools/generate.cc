@@ -45,6 +45,9 @@ ABSL_FLAG(std::string, prompt, "", "the prompt; else the arguments, else stdin")
 ABSL_FLAG(int64_t, max_tokens, -1, "most tokens to generate; -1 = as many as the context holds");
 ABSL_FLAG(int64_t, min_tokens, -1, "fewest tokens before the end may come");
 ABSL_FLAG(int64_t, n, 1, "number of choices");
+ABSL_FLAG(int64_t, beam_width, -1, "beam search with this many beams; prints the --n best texts when it is done");
+ABSL_FLAG(std::string, length_penalty, "", "of beam search: above 0 favours longer texts; empty = 1");
+ABSL_FLAG(std::string, early_stopping, "", "of beam search: true, false or never; empty = false");
 ABSL_FLAG(std::string, temperature, "", "0 = greedy; empty = the model's default");
 ABSL_FLAG(std::string, top_p, "", "keep the likeliest tokens up to this probability");
 ABSL_FLAG(int64_t, top_k, -1, "keep this many of the likeliest tokens; 0 = all");
@@ -146,6 +149,12 @@ GenerateRequest MakeRequest(const std::string& prompt, const std::vector<std::st
   SetCount("max_tokens", absl::GetFlag(FLAGS_max_tokens), [p](uint32_t v) { p->set_max_tokens(v); });
   SetCount("min_tokens", absl::GetFlag(FLAGS_min_tokens), [p](uint32_t v) { p->set_min_tokens(v); });
   SetCount("n", absl::GetFlag(FLAGS_n), [p](uint32_t v) { p->set_n(v); });
+  SetCount("beam_width", absl::GetFlag(FLAGS_beam_width), [p](uint32_t v) {
+    p->set_use_beam_search(true);
+    p->set_beam_width(v);
+  });
+  SetFloat("length_penalty", absl::GetFlag(FLAGS_length_penalty), [p](float v) { p->set_length_penalty(v); });
+  if (const std::string early = absl::GetFlag(FLAGS_early_stopping); !early.empty()) p->set_early_stopping(early);
   SetCount("logprobs", absl::GetFlag(FLAGS_logprobs), [p](uint32_t v) { p->set_logprobs(static_cast<int32_t>(v)); });
   SetCount("prompt_logprobs", absl::GetFlag(FLAGS_prompt_logprobs),
            [p](uint32_t v) { p->set_prompt_logprobs(static_cast<int32_t>(v)); });

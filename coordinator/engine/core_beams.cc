@@ -121,19 +121,8 @@ void Core::CommitRow(Sequence* beam, TokenLogprobs* logprobs) {
     EraseIfDrained(group);
     return;
   }
-  const request::SamplingParams& params = group->request.params;
   beam->beam->answered = true;
-  BeamSearch::Row& row = beam->beam->row;
-  row = std::move(logprobs->top);
-  if (beam->output.size() < params.min_tokens) {
-    const auto banned = [&](const std::pair<int32_t, float>& entry) {
-      const auto holds = [&](const std::vector<int32_t>& ids) {
-        return std::find(ids.begin(), ids.end(), entry.first) != ids.end();
-      };
-      return holds(params.stop_token_ids) || holds(replica_.eos_token_ids);
-    };
-    row.erase(std::remove_if(row.begin(), row.end(), banned), row.end());
-  }
+  beam->beam->row = std::move(logprobs->top);
   if (std::all_of(group->beams.begin(), group->beams.end(), [](const Sequence* s) { return s->beam->answered; })) {
     AdvanceBeams(group);
   }
@@ -146,7 +135,13 @@ void Core::AdvanceBeams(Group* group) {
   BeamSearch& search = *group->search;
   std::vector<const BeamSearch::Row*> rows;
   for (const Sequence* s : group->beams) rows.push_back(&s->beam->row);
-  const std::vector<BeamSearch::Candidate> candidates = search.Rank(rows);
+  const request::SamplingParams& params = group->request.params;
+  std::vector<int32_t> banned;
+  if (group->beams[0]->output.size() < params.min_tokens) {
+    banned = params.stop_token_ids;
+    banned.insert(banned.end(), replica_.eos_token_ids.begin(), replica_.eos_token_ids.end());
+  }
+  const std::vector<BeamSearch::Candidate> candidates = search.Rank(rows, banned);
   std::vector<Continuation> next = Continue(group->beams, candidates);
   std::vector<bool> ends;
   for (const Continuation& c : next) ends.push_back(c.verdict.finished);

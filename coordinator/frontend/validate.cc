@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "coordinator/frontend/field_error.h"
+#include "coordinator/frontend/validate_beams.h"
 #include "coordinator/text/utf8.h"
 #include "proto/generate.pb.h"
 
@@ -126,10 +127,6 @@ absl::Status CheckUnserved(const v1::GenerateRequest& message) {
     case v1::SamplingParams::CONSTRAINT_NOT_SET:
       break;
   }
-  if (in.use_beam_search()) return NotServed("sampling_params.use_beam_search");
-  if (in.has_beam_width()) return NotServed("sampling_params.beam_width");
-  if (in.has_length_penalty()) return NotServed("sampling_params.length_penalty");
-  if (in.has_early_stopping()) return NotServed("sampling_params.early_stopping");
   return absl::OkStatus();
 }
 
@@ -158,7 +155,7 @@ absl::Status ReadCount(const v1::SamplingParams& in, const Limits& limits, reque
     return Invalid("sampling_params.n",
                    absl::StrCat("must be at most max_num_seqs = ", limits.max_num_seqs, ", got ", out->n, "."));
   }
-  if (out->n > 1 && out->temperature == 0) {
+  if (out->n > 1 && out->temperature == 0 && !in.use_beam_search()) {
     return Invalid("sampling_params.n",
                    absl::StrCat("must be 1 with temperature 0 (all choices would be the same), got ", out->n, "."));
   }
@@ -282,6 +279,7 @@ absl::Status ReadSampling(const v1::SamplingParams& in, const Limits& limits, re
   }
   out->top_k = in.has_top_k() ? in.top_k() : limits.defaults.top_k.value_or(0);
   if (out->top_k >= static_cast<uint32_t>(limits.vocab_size)) out->top_k = 0;
+  if (absl::Status s = ReadBeams(in, limits.max_num_seqs, out); !s.ok()) return s;
   out->ignore_eos = in.ignore_eos();
   out->include_stop_str_in_output = in.include_stop_str_in_output();
   out->seed = in.has_seed() ? static_cast<uint64_t>(in.seed()) : DrawSeed();
@@ -382,6 +380,10 @@ absl::StatusOr<request::Request> Validate(const v1::GenerateRequest& message, co
   request::Request request;
   const v1::SamplingParams& sampling = message.sampling_params();
   if (absl::Status s = CheckEnvelope(message, limits); !s.ok()) return s;
+  if (encode == nullptr && !sampling.stop().empty()) {
+    return FieldError(absl::StatusCode::kFailedPrecondition, "sampling_params.stop",
+                      "cannot be found: this server has no tokenizer; use stop_token_ids.");
+  }
   if (absl::Status s = ReadSampling(sampling, limits, &request.params); !s.ok()) return s;
   if (absl::Status s = ReadBestOf(message, limits, &request.params); !s.ok()) return s;
   if (absl::Status s = ReadPrompt(message, limits, encode, &request.prompt_ids); !s.ok()) return s;

@@ -256,11 +256,15 @@ void AddUnservedRows(std::vector<Row>* rows) {
   rows->push_back(std::move(streamed));
   rows->push_back(GoodSampling("best_of", "best_of: 1"));
   rows->push_back(GoodSampling("best_of", "best_of: 2 n: 2"));
-  unserved("use_beam_search", "use_beam_search: true");
-  rows->push_back(GoodSampling("use_beam_search", "use_beam_search: false"));
-  unserved("beam_width", "beam_width: 2");
-  unserved("length_penalty", "length_penalty: 1");
-  unserved("early_stopping", "early_stopping: 'never'");
+}
+
+// More in validate_beams_test.cc.
+void AddBeamRows(std::vector<Row>* rows) {
+  rows->push_back(GoodSampling("use_beam_search", "use_beam_search: true beam_width: 2"));
+  for (const char* field : {"beam_width: 2", "length_penalty: 1", "early_stopping: 'never'"}) {
+    rows->push_back(BadSampling(std::string(field, std::string(field).find(':')), field,
+                                "is for beam search only; set use_beam_search or leave it unset."));
+  }
 }
 
 std::vector<Row> Table() {
@@ -269,6 +273,7 @@ std::vector<Row> Table() {
   AddFloatRows(&rows);
   AddCountRows(&rows);
   AddListRows(&rows);
+  AddBeamRows(&rows);
   AddUnservedRows(&rows);
   return rows;
 }

@@ -8,16 +8,21 @@
 namespace quire::request {
 
 int32_t BeamSearch::RowSize(const SamplingParams& params, size_t num_end_ids) {
-  return static_cast<int32_t>(std::max<size_t>(2, 1 + num_end_ids) * params.beam_width);
+  const auto needed = static_cast<int32_t>(std::max<size_t>(2, 1 + num_end_ids) * params.beam_width);
+  return std::max(needed, params.logprobs);
 }
 
 BeamSearch::BeamSearch(const SamplingParams& params, int32_t row_size)
     : params_(params), row_size_(row_size), scores_(1, 0.0f) {}
 
-std::vector<BeamSearch::Candidate> BeamSearch::Rank(const std::vector<const Row*>& rows) const {
+std::vector<BeamSearch::Candidate> BeamSearch::Rank(const std::vector<const Row*>& rows,
+                                                    const std::vector<int32_t>& banned) const {
   std::vector<Candidate> all;
   for (size_t beam = 0; beam < rows.size(); ++beam) {
-    for (const auto& [token, logprob] : *rows[beam]) all.push_back({beam, token, logprob, logprob + scores_[beam]});
+    for (const auto& [token, logprob] : *rows[beam]) {
+      if (std::find(banned.begin(), banned.end(), token) != banned.end()) continue;
+      all.push_back({beam, token, logprob, logprob + scores_[beam]});
+    }
   }
   const auto better = [](const Candidate& a, const Candidate& b) {
     return std::make_tuple(-a.score, a.beam, a.token) < std::make_tuple(-b.score, b.beam, b.token);

@@ -49,8 +49,9 @@ class BeamSearch {
   // Requires: params outlives it; params.beam_width > 0.
   BeamSearch(const SamplingParams& params, int32_t row_size);
 
-  // The best continuations of the running beams, best first, at most row_size. Requires: a row for each running beam.
-  std::vector<Candidate> Rank(const std::vector<const Row*>& rows) const;
+  // The best continuations of the running beams, best first, at most row_size, without `banned` tokens. Requires: a row
+  // for each running beam.
+  std::vector<Candidate> Rank(const std::vector<const Row*>& rows, const std::vector<int32_t>& banned = {}) const;
 
   // Ends the round. `ends`: by candidate, whether it ends the text (end id, stop string or length); `length`: tokens of
   // the output with the candidate's. Returns the candidates that run on, best first: they are the next order.

@@ -169,11 +169,11 @@ std::vector<BadCase> BadSampling() {
        "sampling_params.prompt_logprobs",
        {"20", "21"},
        [p](GenerateRequest* r) { p(r)->set_prompt_logprobs(21); }},
-      {"beam search",
-       grpc::StatusCode::UNIMPLEMENTED,
-       "sampling_params.use_beam_search",
-       {},
-       [p](GenerateRequest* r) { p(r)->set_use_beam_search(true); }},
+      {"more choices than beams",
+       bad,
+       "sampling_params.n",
+       {"2"},
+       [p](GenerateRequest* r) { p(r)->set_use_beam_search(true), p(r)->set_beam_width(2), p(r)->set_n(3); }},
   };
 }
 
