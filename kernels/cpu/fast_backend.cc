@@ -59,21 +59,29 @@ class FastBackend final : public Backend {
   }
 
   absl::StatusOr<std::unique_ptr<Weight>> DoPack(absl::Span<const TensorView> parts, DType stored) override {
-    return PackWeight(parts, stored, &pool_);
+    return PackWeight(parts, stored, matmul_.group_panels, &pool_);
   }
 
   void DoMatMul(const TensorView& x, const Weight& weight, const TensorView& bias, const TensorView& out) override {
     const auto& w = static_cast<const PackedWeight&>(weight);
     const MatMulJob job = {x.as<float>(), x.stride[0], x.dim(0),         w.panels(),      w.dtype(),
                            w.rows(),      w.cols(),    bias.as<float>(), out.as<float>(), out.stride[0]};
-    const int64_t num_panels = (w.rows() + kPanel - 1) / kPanel;
+    const int64_t num_panels = NumPanels(w.rows());
     const bool serial = job.num_tokens * job.rows * job.cols < kSerialMatMul;
     // Few panels and many tokens: the tokens are what there is to share out.
     const bool by_tokens = num_panels < 4 * pool_.num_threads() && job.num_tokens >= 4 * kTileRowsMax;
     const int64_t scratch_floats = MatMulScratchFloats(job.num_tokens, job.cols);
-    pool_.ParallelFor(by_tokens ? job.num_tokens : num_panels, serial, [&](Range range, int thread) {
-      matmul_(job, by_tokens ? range : Range{0, job.num_tokens}, by_tokens ? Range{0, num_panels} : range,
-              Scratch(thread, scratch_floats));
+    if (by_tokens) {
+      pool_.ParallelFor(job.num_tokens, serial, [&](Range tokens, int thread) {
+        matmul_.run(job, tokens, {0, num_panels}, Scratch(thread, scratch_floats));
+      });
+      return;
+    }
+    // Pairs of panels, not groups: fair shares of a small weight, and a k step of a pair is whole cache lines.
+    const int64_t unit = std::min<int64_t>(2, matmul_.group_panels);
+    pool_.ParallelFor((num_panels + unit - 1) / unit, serial, [&](Range units, int thread) {
+      const Range panels = {units.begin * unit, std::min(units.end * unit, num_panels)};
+      matmul_.run(job, {0, job.num_tokens}, panels, Scratch(thread, scratch_floats));
     });
   }
 
@@ -174,7 +182,7 @@ class FastBackend final : public Backend {
   const std::string name_;
   ThreadPool pool_;
   std::vector<std::vector<float>> scratch_;  // per thread
-  const MatMulFunction matmul_;
+  const MatMulKernel matmul_;
   const RowKernels rows_;
   PagedAttention attention_;
   std::vector<RowSampler> samplers_;  // per thread

@@ -16,12 +16,39 @@ HWY_BEFORE_NAMESPACE();
 namespace quire::kernels::cpu::HWY_NAMESPACE {
 namespace {  // other files of kernels have functions of these names
 
+// Panels of a group of the layout, which one stream carries: what a register tile of any height spans where 16 floats
+// are one register. Narrower vectors hold fewer panels, and a stream with gaps would be slower.
+constexpr int kGroupPanels = kParts == 1 ? 4 : 1;
+
 // Panels of a register tile of `rows` rows: accumulators, one k step of weights and one broadcast must fit the
 // registers (32 where 16 floats are one register, else 16).
 constexpr int TilePanels(int rows) { return kParts == 1 ? 4 : kParts == 2 && rows <= 2 ? 2 : 1; }
+static_assert(kTilePanelsMax == 4 && (kGroupPanels == 1 || kGroupPanels == TilePanels(kTileRowsMax)));
 
 // How far ahead of its loads a stream is prefetched, in bytes.
 constexpr int64_t kPrefetchBytes = 4096;
+
+// A weight's panels by the layout of matmul_kernels.h. Offsets are in elements.
+struct Panels {
+  explicit Panels(const MatMulJob& job) : cols(job.cols), count(NumPanels(job.rows)) {}
+
+  // Elements from a k step of the panel to its next.
+  HWY_INLINE int64_t Step(int64_t panel) const {
+    return kGroupPanels == 1 ? kPanel : kPanel * GroupSize(panel, count, kGroupPanels);
+  }
+  // Elements from a panel to the next one of the same tile, at the same k.
+  HWY_INLINE int64_t Stride() const { return kGroupPanels == 1 ? cols * kPanel : kPanel; }
+  HWY_INLINE int64_t Offset(int64_t panel) const { return PanelOffset(panel, cols, kGroupPanels); }
+  // The tile of at most `max_panels` that starts at begin: it ends with the range and does not leave a group that has
+  // several panels.
+  HWY_INLINE Range Tile(int64_t begin, int64_t end, int64_t max_panels) const {
+    const int64_t group_end = kGroupPanels == 1 ? end : (begin / kGroupPanels + 1) * kGroupPanels;
+    return {begin, std::min({end, group_end, begin + max_panels})};
+  }
+
+  int64_t cols;
+  int64_t count;
+};
 
 template <int kRows, int kPanels>
 struct Tile {
@@ -35,13 +62,13 @@ struct Tile {
 
 // One step of k: acc += x[row][k] * w[panel].
 template <int kRows, int kPanels, typename T>
-HWY_INLINE void Step(Tile<kRows, kPanels>& tile, const float* const* HWY_RESTRICT x, int64_t k,
-                     const T* const* HWY_RESTRICT w) {
+HWY_INLINE void Step(Tile<kRows, kPanels>& tile, const float* const* HWY_RESTRICT x, int64_t k, const T* HWY_RESTRICT w,
+                     int64_t stride) {
   FloatVec weights[kPanels][kParts];
 #pragma GCC unroll 8
   for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 8
-    for (int i = 0; i < kParts; ++i) weights[p][i] = LoadWide(w[p] + k * kPanel + i * kLanes);
+    for (int i = 0; i < kParts; ++i) weights[p][i] = LoadWide(w + p * stride + i * kLanes);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -76,59 +103,67 @@ HWY_INLINE void StoreTile(const Tile<kRows, kPanels>& tile, const MatMulJob& job
   }
 }
 
-// Few rows: the whole of k in registers, straight from the stored weights, several panels streamed at once.
+// Few rows: the whole of k in registers, straight from the stored weights. `next` is where the stream goes on after the
+// tile; kPrefetchBytes of it, or the whole of a shorter stream, must lie inside the weight.
 template <typename T, int kRows, int kPanels>
-HWY_NOINLINE void Direct(const MatMulJob& job, int64_t token, int64_t panel, int64_t next_panel) {
-  const T* base = static_cast<const T*>(job.panels);
-  const T* w[kPanels];
-  const T* next[kPanels];
+HWY_NOINLINE void Direct(const MatMulJob& job, int64_t token, int64_t panel, const T* next) {
+  const Panels panels(job);
+  const T* w = static_cast<const T*>(job.panels) + panels.Offset(panel);
+  const int64_t step = kPanels == kGroupPanels ? kPanels * kPanel : panels.Step(panel);
+  const int64_t stride = panels.Stride();
   const float* x[kRows];
-  for (int p = 0; p < kPanels; ++p) {
-    w[p] = base + (panel + p) * job.cols * kPanel;
-    next[p] = base + (next_panel + p) * job.cols * kPanel;
-  }
   for (int r = 0; r < kRows; ++r) x[r] = job.x + (token + r) * job.x_stride;
-  constexpr int64_t kStepBytes = kPanel * static_cast<int64_t>(sizeof(T));
-  constexpr int64_t kAhead = kPrefetchBytes / kStepBytes;
-  constexpr int64_t kLineSteps = HWY_MAX(1, 64 / kStepBytes);  // k steps in a cache line
+  // Lines of a k step: of the interleaved panels together, or of each panel.
+  constexpr int64_t kPanelBytes = kPanel * static_cast<int64_t>(sizeof(T));
+  constexpr int64_t kLines = kGroupPanels == 1 ? kPanels : (kPanels * kPanelBytes + 63) / 64;
+  constexpr int64_t kLineSteps = kGroupPanels == 1 ? HWY_MAX(1, 64 / kPanelBytes) : 2;  // k steps per prefetch
+  const int64_t line_stride = kGroupPanels == 1 ? stride : 64 / static_cast<int64_t>(sizeof(T));
+  const int64_t ahead = std::min(job.cols, kPrefetchBytes / (step * static_cast<int64_t>(sizeof(T))));
   Tile<kRows, kPanels> tile;
   tile.Zero();
   int64_t k = 0;
-  for (; k + kLineSteps <= job.cols; k += kLineSteps) {
-    // The last steps of a stream fetch the first lines of the streams that come next.
-    const bool own = k + kAhead < job.cols;
-    const int64_t ahead = own ? k + kAhead : k + kAhead - job.cols;
+  const auto run_to = [&](int64_t end, const T* fetch) HWY_ATTR {
+    for (; k + kLineSteps <= end; k += kLineSteps, w += kLineSteps * step, fetch += kLineSteps * step) {
 #pragma GCC unroll 8
-    for (int p = 0; p < kPanels; ++p) hwy::Prefetch((own ? w[p] : next[p]) + ahead * kPanel);
+      for (int64_t s = 0; s < (kGroupPanels == 1 ? 1 : kLineSteps); ++s) {
 #pragma GCC unroll 8
-    for (int s = 0; s < kLineSteps; ++s) Step(tile, x, k + s, w);
-  }
-  for (; k < job.cols; ++k) Step(tile, x, k, w);
+        for (int64_t l = 0; l < kLines; ++l) hwy::Prefetch(fetch + s * step + l * line_stride);
+      }
+#pragma GCC unroll 8
+      for (int64_t s = 0; s < kLineSteps; ++s) Step(tile, x, k + s, w + s * step, stride);
+    }
+  };
+  // The last steps fetch the first lines of what comes next.
+  run_to(job.cols - ahead, w + ahead * step);
+  run_to(job.cols, next);
+  for (; k < job.cols; ++k, w += step) Step(tile, x, k, w, stride);
   StoreTile(tile, job, token, panel);
 }
 
 template <typename T, int kRows>
-void DirectPanels(const MatMulJob& job, int64_t token, Range panels) {
+void DirectPanels(const MatMulJob& job, int64_t token, Range range) {
   constexpr int kMax = TilePanels(kRows);
-  const int64_t groups = (panels.size() + kMax - 1) / kMax;
-  for (int64_t g = 0; g < groups; ++g) {
-    const Range group = SplitRange(panels.size(), groups, g);
-    const int64_t panel = panels.begin + group.begin;
-    // Prefetching past the last panel of the share must stay inside the weight: start over at this group.
-    const int64_t next = g + 1 < groups && panel + group.size() + kMax <= panels.end ? panel + group.size() : panel;
-    switch (group.size()) {
+  const Panels panels(job);
+  const T* base = static_cast<const T*>(job.panels);
+  for (Range tile = panels.Tile(range.begin, range.end, kMax); tile.size() > 0;) {
+    const Range after = panels.Tile(tile.end, range.end, kMax);
+    // The stream's last tile, and one before a narrower tile, fetch their own beginning: it lies inside the weight.
+    const bool more = after.size() >= tile.size() && panels.Step(after.begin) == panels.Step(tile.begin);
+    const T* next = base + panels.Offset(more ? after.begin : tile.begin);
+    switch (tile.size()) {
       case 1:
-        Direct<T, kRows, 1>(job, token, panel, next);
+        Direct<T, kRows, 1>(job, token, tile.begin, next);
         break;
       case 2:
-        Direct<T, kRows, HWY_MIN(2, kMax)>(job, token, panel, next);
+        Direct<T, kRows, HWY_MIN(2, kMax)>(job, token, tile.begin, next);
         break;
       case 3:
-        Direct<T, kRows, HWY_MIN(3, kMax)>(job, token, panel, next);
+        Direct<T, kRows, HWY_MIN(3, kMax)>(job, token, tile.begin, next);
         break;
       default:
-        Direct<T, kRows, HWY_MIN(4, kMax)>(job, token, panel, next);
+        Direct<T, kRows, HWY_MIN(4, kMax)>(job, token, tile.begin, next);
     }
+    tile = after;
   }
 }
 
@@ -160,9 +195,10 @@ struct Block {
   int64_t out_stride = 0;
   bool first = false;              // start from 0
   const float* bias = nullptr;     // added by the last block
-  const char* prefetch = nullptr;  // the block's bytes that come next, kBlockK steps of each panel
+  const char* prefetch = nullptr;  // the tile's bytes that come next
   int64_t prefetch_stride = 0;     // bytes between panels
   int64_t prefetch_step = 0;       // bytes of a k step
+  int64_t prefetch_steps = 0;      // steps there are to fetch
 };
 
 template <int kRows, int kPanels, bool kPrefetch>
@@ -189,10 +225,12 @@ HWY_NOINLINE void BlockTile(const Block& b, int64_t row) {
   const float* HWY_RESTRICT x = b.x + row * kBlockK;
   const float* HWY_RESTRICT w = b.w;
   const int64_t steps = b.steps;
+  const char* prefetch = b.prefetch;
   for (int64_t k = 0; k < steps; ++k) {
     if (kPrefetch) {
 #pragma GCC unroll 8
-      for (int p = 0; p < kPanels; ++p) hwy::Prefetch(b.prefetch + p * b.prefetch_stride + k * b.prefetch_step);
+      for (int p = 0; p < kPanels; ++p) hwy::Prefetch(prefetch + p * b.prefetch_stride);
+      prefetch = k + 1 < b.prefetch_steps ? prefetch + b.prefetch_step : prefetch;
     }
     FloatVec weights[kVectors];
 #pragma GCC unroll 8
@@ -251,13 +289,13 @@ void BlockRows(const Block& b, int64_t num_rows) {
 }
 
 template <typename T, int kPanels>
-HWY_INLINE void WidenBlock(const T* panel, int64_t panel_stride, int64_t steps, float* HWY_RESTRICT to) {
+HWY_INLINE void WidenBlock(const T* w, int64_t step, int64_t stride, int64_t steps, float* HWY_RESTRICT to) {
   for (int64_t k = 0; k < steps; ++k) {
 #pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 8
       for (int i = 0; i < kParts; ++i) {
-        hn::Store(LoadWide(panel + p * panel_stride + k * kPanel + i * kLanes), kFloat,
+        hn::Store(LoadWide(w + k * step + p * stride + i * kLanes), kFloat,
                   to + (k * kPanels + p) * kPanel + i * kLanes);
       }
     }
@@ -265,28 +303,41 @@ HWY_INLINE void WidenBlock(const T* panel, int64_t panel_stride, int64_t steps, 
 }
 
 template <typename T, int kPanels>
-void WidenAndBlock(const T* w, int64_t panel_stride, float* widened, Block* b, int64_t num_rows) {
-  WidenBlock<T, kPanels>(w, panel_stride, b->steps, widened);
+void WidenAndBlock(const T* w, int64_t step, int64_t stride, float* widened, Block* b, int64_t num_rows) {
+  WidenBlock<T, kPanels>(w, step, stride, b->steps, widened);
   b->w = widened;
   b->num_rows = num_rows;
   BlockRows<kPanels>(*b, num_rows);
 }
 
-// Widens one block of a group of panels and multiplies all rows with it. Requires: 1 <= num_panels <=
-// TilePanels(kTileRowsMax).
+// Widens the block of a tile of panels that starts at step k and multiplies all rows with it; `after` and `after_k` are
+// the tile and the step that come next, if any. Requires: 1 <= tile.size() <= TilePanels(kTileRowsMax).
 template <typename T>
-void WidenAndMultiply(const T* w, int64_t num_panels, int64_t panel_stride, float* widened, Block* b,
-                      int64_t num_rows) {
+void WidenAndMultiply(const MatMulJob& job, Range tile, int64_t k, Range after, int64_t after_k, float* widened,
+                      Block* b, int64_t num_rows) {
   constexpr int kMax = TilePanels(kTileRowsMax);
-  switch (num_panels) {
+  const Panels panels(job);
+  const T* base = static_cast<const T*>(job.panels);
+  const int64_t step = panels.Step(tile.begin);
+  const int64_t stride = panels.Stride();
+  const T* w = base + panels.Offset(tile.begin) + k * step;
+  b->prefetch = nullptr;
+  if (after.size() >= tile.size()) {
+    const int64_t after_step = panels.Step(after.begin);
+    b->prefetch = reinterpret_cast<const char*>(base + panels.Offset(after.begin) + after_k * after_step);
+    b->prefetch_stride = stride * static_cast<int64_t>(sizeof(T));
+    b->prefetch_step = after_step * static_cast<int64_t>(sizeof(T));
+    b->prefetch_steps = std::min(kBlockK, job.cols - after_k);
+  }
+  switch (tile.size()) {
     case 1:
-      return WidenAndBlock<T, 1>(w, panel_stride, widened, b, num_rows);
+      return WidenAndBlock<T, 1>(w, step, stride, widened, b, num_rows);
     case 2:
-      return WidenAndBlock<T, HWY_MIN(2, kMax)>(w, panel_stride, widened, b, num_rows);
+      return WidenAndBlock<T, HWY_MIN(2, kMax)>(w, step, stride, widened, b, num_rows);
     case 3:
-      return WidenAndBlock<T, HWY_MIN(3, kMax)>(w, panel_stride, widened, b, num_rows);
+      return WidenAndBlock<T, HWY_MIN(3, kMax)>(w, step, stride, widened, b, num_rows);
     default:
-      return WidenAndBlock<T, HWY_MIN(4, kMax)>(w, panel_stride, widened, b, num_rows);
+      return WidenAndBlock<T, HWY_MIN(4, kMax)>(w, step, stride, widened, b, num_rows);
   }
 }
 
@@ -296,11 +347,11 @@ HWY_INLINE void PackRows(const MatMulJob& job, Range tokens, int64_t k, int64_t 
   }
 }
 
-// Adds the bias and copies sums [tokens][columns of the group] to out, without what lies past the last output.
-HWY_INLINE void WriteGroup(const MatMulJob& job, Range tokens, int64_t panel, int64_t num_panels, const float* sums) {
-  const int64_t column = panel * kPanel;
-  const int64_t count = std::min(num_panels * kPanel, job.rows - column);
-  for (int64_t t = tokens.begin; t < tokens.end; ++t, sums += num_panels * kPanel) {
+// Adds the bias and copies sums [tokens][columns of the tile] to out, without what lies past the last output.
+HWY_INLINE void WriteTile(const MatMulJob& job, Range tokens, Range tile, const float* sums) {
+  const int64_t column = tile.begin * kPanel;
+  const int64_t count = std::min(tile.size() * kPanel, job.rows - column);
+  for (int64_t t = tokens.begin; t < tokens.end; ++t, sums += tile.size() * kPanel) {
     float* out = job.out + t * job.out_stride + column;
     if (job.bias == nullptr) {
       std::copy_n(sums, count, out);
@@ -310,11 +361,12 @@ HWY_INLINE void WriteGroup(const MatMulJob& job, Range tokens, int64_t panel, in
   }
 }
 
-// Some rows (a batch of decodes): group by group of panels, each read straight through; x is packed once and stays in
-// the second-level cache, sums in the first.
+// Some rows (a batch of decodes): tile by tile, each read straight through; x is packed once and stays in the
+// second-level cache, sums in the first.
 template <typename T>
-void GroupByGroup(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
+void GroupByGroup(const MatMulJob& job, Range tokens, Range range, float* scratch) {
   constexpr int64_t kMax = TilePanels(kTileRowsMax);
+  const Panels panels(job);
   float* widened = scratch;
   float* sums = widened + kBlockK * kTilePanelsMax * kPanel;
   float* packed_x = sums + tokens.size() * kTilePanelsMax * kPanel;
@@ -322,74 +374,61 @@ void GroupByGroup(const MatMulJob& job, Range tokens, Range panels, float* scrat
   for (int64_t k = 0; k < job.cols; k += kBlockK) {
     PackRows(job, tokens, k, std::min(kBlockK, job.cols - k), packed_x + k / kBlockK * block_floats);
   }
-  const int64_t panel_stride = job.cols * kPanel;
-  const T* base = static_cast<const T*>(job.panels);
-  const int64_t groups = (panels.size() + kMax - 1) / kMax;
-  for (int64_t g = 0; g < groups; ++g) {
-    const Range group = SplitRange(panels.size(), groups, g);
-    const int64_t panel = panels.begin + group.begin;
-    const bool more = panel + 2 * group.size() <= panels.end;
+  for (Range tile = panels.Tile(range.begin, range.end, kMax); tile.size() > 0;) {
+    const Range after = panels.Tile(tile.end, range.end, kMax);
     Block b;
     b.out = sums;
-    b.out_stride = group.size() * kPanel;
-    b.prefetch_stride = panel_stride * static_cast<int64_t>(sizeof(T));
-    b.prefetch_step = kPanel * static_cast<int64_t>(sizeof(T));
+    b.out_stride = tile.size() * kPanel;
     for (int64_t k = 0; k < job.cols; k += kBlockK) {
-      const T* w = base + panel * panel_stride + k * kPanel;
       b.x = packed_x + k / kBlockK * block_floats;
       b.steps = std::min(kBlockK, job.cols - k);
       b.first = k == 0;
-      // Next in time: the next k of these panels; after the last, the first k of the next group.
-      const T* next = k + b.steps < job.cols ? w + b.steps * kPanel
-                      : more                 ? base + (panel + group.size()) * panel_stride
-                                             : nullptr;
-      b.prefetch = reinterpret_cast<const char*>(next);
-      WidenAndMultiply(w, group.size(), panel_stride, widened, &b, tokens.size());
+      // Next in time: the next k of this tile; after the last, the first k of the next tile.
+      const bool last = k + b.steps == job.cols;
+      WidenAndMultiply<T>(job, tile, k, last ? after : tile, last ? 0 : k + b.steps, widened, &b, tokens.size());
     }
-    WriteGroup(job, tokens, panel, group.size(), sums);
+    WriteTile(job, tokens, tile, sums);
+    tile = after;
   }
 }
 
 // Many rows (a prefill): block by block of k, whose part of x stays in the second-level cache for all panels; sums wait
 // in `out` between blocks, and in scratch for the panel that reaches past the last output.
 template <typename T>
-void BlockByBlock(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
+void BlockByBlock(const MatMulJob& job, Range tokens, Range range, float* scratch) {
   constexpr int64_t kMax = TilePanels(kTileRowsMax);
+  const Panels panels(job);
   float* widened = scratch;
   float* edge_sums = widened + kBlockK * kTilePanelsMax * kPanel;
   float* packed_x = edge_sums + tokens.size() * kPanel;
   const int64_t full_panels = job.rows / kPanel;
-  const int64_t inner = std::min(panels.end, full_panels) - panels.begin;
-  const int64_t groups = (inner + kMax - 1) / kMax;
-  const int64_t edge = panels.end > full_panels ? 1 : 0;
-  const int64_t panel_stride = job.cols * kPanel;
-  const T* base = static_cast<const T*>(job.panels);
+  // A tile of full panels, or the edge panel alone.
+  const auto tile_at = [&](int64_t begin) {
+    return panels.Tile(begin, begin < full_panels ? std::min(range.end, full_panels) : range.end, kMax);
+  };
   for (int64_t k = 0; k < job.cols; k += kBlockK) {
     Block b;
     b.x = packed_x;
     b.steps = std::min(kBlockK, job.cols - k);
     b.first = k == 0;
-    b.prefetch_stride = panel_stride * static_cast<int64_t>(sizeof(T));
-    b.prefetch_step = kPanel * static_cast<int64_t>(sizeof(T));
     const bool last = k + b.steps == job.cols;
     PackRows(job, tokens, k, b.steps, packed_x);
-    for (int64_t g = 0; g < groups + edge; ++g) {
-      const bool at_edge = g == groups;
-      const Range group = at_edge ? Range{inner, inner + 1} : SplitRange(inner, groups, g);
-      const int64_t panel = panels.begin + group.begin;
-      const T* w = base + panel * panel_stride + k * kPanel;
-      b.out = at_edge ? edge_sums : job.out + tokens.begin * job.out_stride + panel * kPanel;
+    for (Range tile = tile_at(range.begin); tile.size() > 0;) {
+      const bool at_edge = tile.begin == full_panels;
+      b.out = at_edge ? edge_sums : job.out + tokens.begin * job.out_stride + tile.begin * kPanel;
       b.out_stride = at_edge ? kPanel : job.out_stride;
-      b.bias = last && !at_edge && job.bias != nullptr ? job.bias + panel * kPanel : nullptr;
-      // Next in time: the next group at this k; after the last group, the first one at the next k.
-      const T* next = panel + 2 * group.size() <= panels.end ? w + group.size() * panel_stride
-                      : last                                 ? nullptr
-                             : base + panels.begin * panel_stride + (k + b.steps) * kPanel;
-      b.prefetch = reinterpret_cast<const char*>(next);
-      WidenAndMultiply(w, group.size(), panel_stride, widened, &b, tokens.size());
+      b.bias = last && !at_edge && job.bias != nullptr ? job.bias + tile.begin * kPanel : nullptr;
+      // Next in time: the next tile at this k; after the last tile, the first one at the next k.
+      const Range after = tile_at(tile.end);
+      if (after.size() > 0 || last) {
+        WidenAndMultiply<T>(job, tile, k, after, k, widened, &b, tokens.size());
+      } else {
+        WidenAndMultiply<T>(job, tile, k, tile_at(range.begin), k + b.steps, widened, &b, tokens.size());
+      }
+      tile = after;
     }
   }
-  if (edge != 0) WriteGroup(job, tokens, full_panels, 1, edge_sums);
+  if (range.end > full_panels) WriteTile(job, tokens, {full_panels, full_panels + 1}, edge_sums);
 }
 
 template <typename T>
@@ -410,6 +449,8 @@ void MatMul(const MatMulJob& job, Range tokens, Range panels, float* scratch) {
   }
 }
 
+MatMulKernel Table() { return {MatMul, kGroupPanels}; }
+
 }  // namespace
 }  // namespace quire::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -417,19 +458,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace quire::kernels::cpu {
 
-MatMulFunction MatMulFor(int64_t target) {
-  switch (target) {
+MatMulKernel MatMulFor(int64_t target) {
 #if HWY_TARGETS & HWY_AVX3
-    case HWY_AVX3:
-      return N_AVX3::MatMul;
+  if (target == HWY_AVX3) return N_AVX3::Table();
 #endif
 #if HWY_TARGETS & HWY_AVX2
-    case HWY_AVX2:
-      return N_AVX2::MatMul;
+  if (target == HWY_AVX2) return N_AVX2::Table();
 #endif
-    default:
-      return HWY_STATIC_DISPATCH(MatMul);
-  }
+  return HWY_STATIC_DISPATCH(Table)();
 }
 
 }  // namespace quire::kernels::cpu

@@ -1,6 +1,8 @@
 // out = x * W^T + bias over packed weights. Called by FastBackend on every thread with that thread's share.
 //
-// Layout of a packed weight [N, K]: panels of kPanel outputs, [ceil(N / 16)][K][16] in the stored type, zero padded.
+// Layout of a packed weight [N, K]: panels of kPanel outputs in the stored type, zero padded, in groups of G panels that
+// lie interleaved: a group is [K][G * 16], one contiguous stream; the last group has the panels that are left, so there
+// are ceil(N / 16) * 16 * K elements whatever G is. G is a constant of the target (MatMulKernel::group_panels).
 // Invariants:
 //   M1  An output element is one chain of fused multiply-adds in ascending k from 0, then + bias: its bits depend on
 //   its own x row
@@ -9,6 +11,7 @@
 #ifndef QUIRE_KERNELS_CPU_MATMUL_KERNELS_H_
 #define QUIRE_KERNELS_CPU_MATMUL_KERNELS_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/cpu/thread_pool.h"
@@ -21,6 +24,19 @@ inline constexpr int64_t kBlockK = 128;       // k steps whose widened panels st
 inline constexpr int64_t kTilePanelsMax = 4;  // panels that a register tile spans
 inline constexpr int64_t kGroupRowsMax = 64;  // rows up to which x is packed whole
 inline constexpr int64_t kTileRowsMax = 6;    // rows that a register tile spans
+
+inline int64_t NumPanels(int64_t rows) { return (rows + kPanel - 1) / kPanel; }
+
+// Panels of the group that has `panel`.
+inline int64_t GroupSize(int64_t panel, int64_t num_panels, int64_t group_panels) {
+  return std::min(group_panels, num_panels - panel / group_panels * group_panels);
+}
+
+// Where a panel's first element lies; its next k is GroupSize * kPanel further on.
+inline int64_t PanelOffset(int64_t panel, int64_t cols, int64_t group_panels) {
+  const int64_t in_group = panel % group_panels;
+  return (panel - in_group) * cols * kPanel + in_group * kPanel;
+}
 
 struct MatMulJob {
   const float* x = nullptr;  // [num_tokens, cols]
@@ -44,8 +60,13 @@ inline int64_t MatMulScratchFloats(int64_t num_tokens, int64_t cols) {
 // Computes the outputs of panels [panels.begin, panels.end) for tokens [tokens.begin, tokens.end).
 using MatMulFunction = void (*)(const MatMulJob& job, Range tokens, Range panels, float* scratch);
 
-// The function for a Highway target. Requires: compiled in, and the machine has it.
-MatMulFunction MatMulFor(int64_t target);
+struct MatMulKernel {
+  MatMulFunction run = nullptr;
+  int64_t group_panels = 1;  // of the layout it reads
+};
+
+// The kernel for a Highway target. Requires: compiled in, and the machine has it.
+MatMulKernel MatMulFor(int64_t target);
 
 }  // namespace quire::kernels::cpu
 

@@ -32,29 +32,31 @@ Source FindRow(absl::Span<const TensorView> parts, int64_t row) {
   return {};
 }
 
+// Elements of `to` are `step` apart.
 template <typename From, typename To>
-void PackRow(const From* from, int64_t stride, int64_t steps, To* to) {
+void PackRow(const From* from, int64_t stride, int64_t steps, int64_t step, To* to) {
   for (int64_t k = 0; k < steps; ++k) {
     if constexpr (std::is_same_v<From, To>) {
-      to[k * kPanel] = from[k * stride];
+      to[k * step] = from[k * stride];
     } else {
-      to[k * kPanel] = Narrow<To>(Widen(from[k * stride]));
+      to[k * step] = Narrow<To>(Widen(from[k * stride]));
     }
   }
 }
 
+// A group of panels from output `row` on, `width` outputs with the padding.
 template <typename To>
-void PackPanel(absl::Span<const TensorView> parts, int64_t panel, int64_t cols, To* to) {
-  Source sources[kPanel];
-  for (int64_t r = 0; r < kPanel; ++r) sources[r] = FindRow(parts, panel * kPanel + r);
+void PackGroup(absl::Span<const TensorView> parts, int64_t row, int64_t width, int64_t cols, To* to) {
+  std::vector<Source> sources(width);
+  for (int64_t r = 0; r < width; ++r) sources[r] = FindRow(parts, row + r);
   for (int64_t k = 0; k < cols; k += kPackSteps) {
     const int64_t steps = std::min(kPackSteps, cols - k);
-    for (int64_t r = 0; r < kPanel; ++r) {
+    for (int64_t r = 0; r < width; ++r) {
       const Source& s = sources[r];
       if (s.data == nullptr) continue;  // the buffer is zeroed
       Dispatch(s.dtype, [&](auto element) {
         const auto* from = reinterpret_cast<const decltype(element)*>(s.data) + k * s.stride;
-        PackRow(from, s.stride, steps, to + k * kPanel + r);
+        PackRow(from, s.stride, steps, width, to + k * width + r);
       });
     }
   }
@@ -63,17 +65,22 @@ void PackPanel(absl::Span<const TensorView> parts, int64_t panel, int64_t cols, 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PackedWeight>> PackWeight(absl::Span<const TensorView> parts, DType stored,
-                                                         ThreadPool* pool) {
+                                                         int64_t group_panels, ThreadPool* pool) {
   int64_t rows = 0;
   for (const TensorView& part : parts) rows += part.dim(0);
   const int64_t cols = parts[0].dim(1);
-  const int64_t num_panels = (rows + kPanel - 1) / kPanel;
+  const int64_t num_panels = NumPanels(rows);
   absl::StatusOr<std::unique_ptr<Buffer>> memory = AllocateHost(num_panels * kPanel * cols * DTypeBytes(stored));
   if (!memory.ok()) return memory.status();
   Dispatch(stored, [&](auto element) {
     auto* base = static_cast<decltype(element)*>((*memory)->data());
-    pool->ParallelFor(num_panels, /*serial=*/false, [&](Range panels, int) {
-      for (int64_t p = panels.begin; p < panels.end; ++p) PackPanel(parts, p, cols, base + p * cols * kPanel);
+    const int64_t num_groups = (num_panels + group_panels - 1) / group_panels;
+    pool->ParallelFor(num_groups, /*serial=*/false, [&](Range groups, int) {
+      for (int64_t g = groups.begin; g < groups.end; ++g) {
+        const int64_t panel = g * group_panels;
+        PackGroup(parts, panel * kPanel, GroupSize(panel, num_panels, group_panels) * kPanel, cols,
+                  base + PanelOffset(panel, cols, group_panels));
+      }
     });
   });
   return std::make_unique<PackedWeight>(rows, cols, stored, *std::move(memory));

@@ -31,9 +31,10 @@ class PackedWeight final : public Weight {
   const std::unique_ptr<Buffer> panels_;
 };
 
+// Packs the rows of `parts`, one below the other, for a kernel with this MatMulKernel::group_panels.
 // Errors: RESOURCE_EXHAUSTED.
 absl::StatusOr<std::unique_ptr<PackedWeight>> PackWeight(absl::Span<const TensorView> parts, DType stored,
-                                                         ThreadPool* pool);
+                                                         int64_t group_panels, ThreadPool* pool);
 
 }  // namespace quire::kernels::cpu
 
