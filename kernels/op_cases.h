@@ -18,11 +18,12 @@ struct MatMulCase {
   int64_t cols;  // K
 };
 
-// N and K that fill no vector, panel or cache block; token counts on both sides of every tile height.
+// N and K that fill no vector, panel, group of panels or cache block; token counts on both sides of every tile height.
 inline constexpr MatMulCase kMatMulCases[] = {
-    {0, 5, 3},    {1, 1, 1},    {1, 17, 33},   {1, 100, 257},  {2, 64, 128},  {3, 15, 129},
-    {5, 31, 7},   {6, 65, 255}, {7, 16, 300},  {12, 130, 64},  {13, 79, 513}, {16, 48, 96},
-    {17, 33, 19}, {32, 64, 40}, {33, 200, 65}, {100, 37, 130}, {193, 70, 31}, {260, 18, 20},
+    {0, 5, 3},     {1, 1, 1},    {1, 17, 33},   {1, 100, 257},  {2, 64, 128},  {3, 15, 129},
+    {5, 31, 7},    {6, 65, 255}, {7, 16, 300},  {12, 130, 64},  {13, 79, 513}, {16, 48, 96},
+    {17, 33, 19},  {32, 64, 40}, {33, 200, 65}, {100, 37, 130}, {193, 70, 31}, {260, 18, 20},
+    {1, 115, 700}, {3, 240, 90}, {9, 112, 150}, {70, 115, 260},
 };
 
 struct SequenceShape {

@@ -13,6 +13,7 @@
 #include "kernels/cpu/paged_attention.h"
 #include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/weight_memory.h"
 
 namespace quire::kernels::cpu {
 namespace {
@@ -59,7 +60,7 @@ class FastBackend final : public Backend {
   }
 
   absl::StatusOr<std::unique_ptr<Weight>> DoPack(absl::Span<const TensorView> parts, DType stored) override {
-    return PackWeight(parts, stored, matmul_.group_panels, &pool_);
+    return PackWeight(parts, stored, matmul_.group_panels, &weight_memory_, &pool_);
   }
 
   void DoMatMul(const TensorView& x, const Weight& weight, const TensorView& bias, const TensorView& out) override {
@@ -182,6 +183,7 @@ class FastBackend final : public Backend {
   const std::string name_;
   ThreadPool pool_;
   std::vector<std::vector<float>> scratch_;  // per thread
+  WeightMemory weight_memory_;
   const MatMulKernel matmul_;
   const RowKernels rows_;
   PagedAttention attention_;

@@ -26,7 +26,7 @@ constexpr int TilePanels(int rows) { return kParts == 1 ? 4 : kParts == 2 && row
 static_assert(kTilePanelsMax == 4 && (kGroupPanels == 1 || kGroupPanels == TilePanels(kTileRowsMax)));
 
 // How far ahead of its loads a stream is prefetched, in bytes.
-constexpr int64_t kPrefetchBytes = 4096;
+constexpr int64_t kPrefetchBytes = 8192;
 
 // A weight's panels by the layout of matmul_kernels.h. Offsets are in elements.
 struct Panels {

@@ -4,7 +4,6 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/cpu/host_memory.h"
 #include "kernels/cpu/matmul_kernels.h"
 #include "kernels/half.h"
 
@@ -65,15 +64,16 @@ void PackGroup(absl::Span<const TensorView> parts, int64_t row, int64_t width, i
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PackedWeight>> PackWeight(absl::Span<const TensorView> parts, DType stored,
-                                                         int64_t group_panels, ThreadPool* pool) {
+                                                         int64_t group_panels, WeightMemory* memory, ThreadPool* pool) {
   int64_t rows = 0;
   for (const TensorView& part : parts) rows += part.dim(0);
   const int64_t cols = parts[0].dim(1);
   const int64_t num_panels = NumPanels(rows);
-  absl::StatusOr<std::unique_ptr<Buffer>> memory = AllocateHost(num_panels * kPanel * cols * DTypeBytes(stored));
-  if (!memory.ok()) return memory.status();
+  const int64_t bytes = num_panels * kPanel * cols * DTypeBytes(stored);
+  absl::StatusOr<std::shared_ptr<void>> panels = memory->Take(bytes);
+  if (!panels.ok()) return panels.status();
   Dispatch(stored, [&](auto element) {
-    auto* base = static_cast<decltype(element)*>((*memory)->data());
+    auto* base = static_cast<decltype(element)*>(panels->get());
     const int64_t num_groups = (num_panels + group_panels - 1) / group_panels;
     pool->ParallelFor(num_groups, /*serial=*/false, [&](Range groups, int) {
       for (int64_t g = groups.begin; g < groups.end; ++g) {
@@ -83,7 +83,7 @@ absl::StatusOr<std::unique_ptr<PackedWeight>> PackWeight(absl::Span<const Tensor
       }
     });
   });
-  return std::make_unique<PackedWeight>(rows, cols, stored, *std::move(memory));
+  return std::make_unique<PackedWeight>(rows, cols, stored, bytes, *std::move(panels));
 }
 
 }  // namespace quire::kernels::cpu

@@ -38,7 +38,7 @@ namespace {
 constexpr char kUsage[] =
     R"(Times every operation of the CPU backend at the shapes of a 135M and a 1B model.
 
-The limits come first, measured in the same run: memory read bandwidth (four streams and prefetch on every thread) and
+The limits come first, measured in the same run: memory read bandwidth (the best of a few patterns on every thread) and
 the f32 multiply-add rate. Each case then shows its time, its rates and its share of the limit that binds it, that is
 the time the limit alone would take over the time measured. On a shared machine compare shares, not times.
 

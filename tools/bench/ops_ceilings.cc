@@ -21,6 +21,23 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/thread_pool.h"
 
+#ifndef QUIRE_TOOLS_BENCH_OPS_CEILINGS_LOOPS_  // once, before the targets
+#define QUIRE_TOOLS_BENCH_OPS_CEILINGS_LOOPS_
+namespace quire::bench {
+namespace {
+
+constexpr int kReadPatterns = 3;  // which of them is fastest differs from machine to machine
+
+struct Loops {
+  float (*fma)(int64_t);
+  int64_t (*flops_per_turn)();
+  uint64_t (*read[kReadPatterns])(const uint64_t*, int64_t);
+};
+
+}  // namespace
+}  // namespace quire::bench
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace quire::bench::HWY_NAMESPACE {
 namespace {  // other files of kernels have functions of these names
@@ -46,15 +63,33 @@ HWY_NOINLINE float FmaLoop(int64_t turns) {
 
 int64_t FmaLoopFlopsPerTurn() { return 2 * kChains * static_cast<int64_t>(hn::Lanes(hn::CappedTag<float, 16>())); }
 
+// Reads [data, data + bytes) from its beginning to its end.
+HWY_NOINLINE uint64_t ReadInOrder(const uint64_t* data, int64_t bytes) {
+  const hn::CappedTag<uint64_t, 8> d;
+  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  auto a = hn::Zero(d);
+  auto b = a;
+  for (int64_t i = 0; i + 32 <= bytes / 8; i += 32) {
+    for (int64_t j = i; j < i + 32; j += 2 * step) {
+      a = hn::Xor(a, hn::LoadU(d, data + j));
+      b = hn::Xor(b, hn::LoadU(d, data + j + step));
+    }
+  }
+  return hn::GetLane(hn::Xor(a, b));
+}
+
 // Reads [data, data + bytes) in four streams at once.
-HWY_NOINLINE uint64_t ReadLoop(const uint64_t* data, int64_t bytes) {
+template <bool kPrefetch>
+HWY_NOINLINE uint64_t ReadFourStreams(const uint64_t* data, int64_t bytes) {
   const hn::CappedTag<uint64_t, 8> d;
   const int64_t step = static_cast<int64_t>(hn::Lanes(d));
   const int64_t stream = bytes / 4 / 64 * 8;  // elements
   auto a = hn::Zero(d);
   auto b = a;
   for (int64_t i = 0; i + 8 <= stream; i += 8) {
-    for (int s = 0; s < 4; ++s) hwy::Prefetch(data + s * stream + std::min<int64_t>(i + 512, stream - 8));
+    for (int s = 0; kPrefetch && s < 4; ++s) {
+      hwy::Prefetch(data + s * stream + std::min<int64_t>(i + 512, stream - 8));
+    }
     for (int64_t j = i; j < i + 8; j += step) {
       a = hn::Xor(a, hn::Xor(hn::LoadU(d, data + j), hn::LoadU(d, data + stream + j)));
       b = hn::Xor(b, hn::Xor(hn::LoadU(d, data + 2 * stream + j), hn::LoadU(d, data + 3 * stream + j)));
@@ -62,6 +97,8 @@ HWY_NOINLINE uint64_t ReadLoop(const uint64_t* data, int64_t bytes) {
   }
   return hn::GetLane(hn::Xor(a, b));
 }
+
+Loops Table() { return {FmaLoop, FmaLoopFlopsPerTurn, {ReadInOrder, ReadFourStreams<false>, ReadFourStreams<true>}}; }
 
 }  // namespace
 }  // namespace quire::bench::HWY_NAMESPACE
@@ -71,32 +108,26 @@ HWY_AFTER_NAMESPACE();
 namespace quire::bench {
 namespace {
 
-struct Loops {
-  float (*fma)(int64_t);
-  int64_t (*flops_per_turn)();
-  uint64_t (*read)(const uint64_t*, int64_t);
-};
-
 Loops LoopsFor(int64_t target) {
 #if HWY_TARGETS & HWY_AVX3
-  if (target == HWY_AVX3) return {N_AVX3::FmaLoop, N_AVX3::FmaLoopFlopsPerTurn, N_AVX3::ReadLoop};
+  if (target == HWY_AVX3) return N_AVX3::Table();
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  if (target == HWY_AVX2) return {N_AVX2::FmaLoop, N_AVX2::FmaLoopFlopsPerTurn, N_AVX2::ReadLoop};
+  if (target == HWY_AVX2) return N_AVX2::Table();
 #endif
-  return {HWY_STATIC_DISPATCH(FmaLoop), HWY_STATIC_DISPATCH(FmaLoopFlopsPerTurn), HWY_STATIC_DISPATCH(ReadLoop)};
+  return HWY_STATIC_DISPATCH(Table)();
 }
 
-// Best rate of passes that each do `work` units on all threads.
+// Best rate of passes that each do `work` units on all threads, in `kinds` ways in turn.
 template <typename Pass>
-double BestRate(double work, Clock clock, absl::Duration duration, Pass&& pass) {
+double BestRate(double work, Clock clock, absl::Duration duration, int kinds, Pass&& pass) {
   double best = 0.0;
   const absl::Time end = absl::Now() + duration;
-  do {
+  for (int turn = 0; turn < kinds || absl::Now() < end; ++turn) {
     const int64_t begin = ClockNanos(clock);
-    pass();
+    pass(turn % kinds);
     best = std::max(best, work * 1e9 / static_cast<double>(ClockNanos(clock) - begin));
-  } while (absl::Now() < end);
+  }
   return best;
 }
 
@@ -117,10 +148,10 @@ double MeasureReadBytesPerSecond(int num_threads, Clock clock, absl::Duration du
   const Loops loops = LoopsFor(kernels::cpu::SupportedIsas()[0].target);
   pool.ParallelFor(kBytes / 8, false, [&](kernels::cpu::Range r, int) { std::fill(data + r.begin, data + r.end, 1); });
   std::vector<uint64_t> sink(num_threads * 8);
-  return BestRate(kBytes, clock, duration, [&] {
+  return BestRate(kBytes, clock, duration, kReadPatterns, [&](int pattern) {
     pool.Run([&](int thread) {
       const kernels::cpu::Range r = kernels::cpu::SplitRange(kBytes / 8, num_threads, thread);
-      sink[thread * 8] += loops.read(data + r.begin, r.size() * 8);
+      sink[thread * 8] += loops.read[pattern](data + r.begin, r.size() * 8);
     });
   });
 }
@@ -133,8 +164,8 @@ double MeasureFmaFlopsPerSecond(int num_threads, const std::string& isa, Clock c
   constexpr int64_t kTurns = 400000;
   kernels::cpu::ThreadPool pool(num_threads);
   std::vector<float> sink(num_threads * 16);
-  return BestRate(static_cast<double>(kTurns * loops.flops_per_turn() * num_threads), clock, duration,
-                  [&] { pool.Run([&](int thread) { sink[thread * 16] += loops.fma(kTurns); }); });
+  return BestRate(static_cast<double>(kTurns * loops.flops_per_turn() * num_threads), clock, duration, 1,
+                  [&](int) { pool.Run([&](int thread) { sink[thread * 16] += loops.fma(kTurns); }); });
 }
 
 }  // namespace quire::bench

@@ -16,9 +16,9 @@ enum class Clock { kWall, kThread };
 
 int64_t ClockNanos(Clock clock);
 
-// Bytes per second that all threads together read from memory: four streams and software prefetch on each thread, over
-// a buffer far larger than the caches; the best of the passes that fit `duration`. Errors: none; aborts without 512 MiB
-// of memory.
+// Bytes per second that all threads together read from memory, over a buffer far larger than the caches. Each thread
+// reads in order, in four streams, and in four streams with software prefetch, in turn; the best of the passes that fit
+// `duration`, whatever the pattern. Errors: none; aborts without 512 MiB of memory.
 double MeasureReadBytesPerSecond(int num_threads, Clock clock, absl::Duration duration);
 
 // f32 operations per second (two per fused multiply-add) of all threads together, from registers, with instruction set
