@@ -199,6 +199,7 @@ struct Block {
   int64_t prefetch_stride = 0;     // bytes between panels
   int64_t prefetch_step = 0;       // bytes of a k step
   int64_t prefetch_steps = 0;      // steps there are to fetch
+  bool prefetch_far = false;       // into the second-level cache: the tile comes after many rows
 };
 
 template <int kRows, int kPanels, bool kPrefetch>
@@ -229,7 +230,13 @@ HWY_NOINLINE void BlockTile(const Block& b, int64_t row) {
   for (int64_t k = 0; k < steps; ++k) {
     if (kPrefetch) {
 #pragma GCC unroll 8
-      for (int p = 0; p < kPanels; ++p) hwy::Prefetch(prefetch + p * b.prefetch_stride);
+      for (int p = 0; p < kPanels; ++p) {
+        if (b.prefetch_far) {
+          __builtin_prefetch(prefetch + p * b.prefetch_stride, 0, 2);
+        } else {
+          hwy::Prefetch(prefetch + p * b.prefetch_stride);
+        }
+      }
       prefetch = k + 1 < b.prefetch_steps ? prefetch + b.prefetch_step : prefetch;
     }
     FloatVec weights[kVectors];
@@ -411,6 +418,7 @@ void BlockByBlock(const MatMulJob& job, Range tokens, Range range, float* scratc
     b.x = packed_x;
     b.steps = std::min(kBlockK, job.cols - k);
     b.first = k == 0;
+    b.prefetch_far = true;
     const bool last = k + b.steps == job.cols;
     PackRows(job, tokens, k, b.steps, packed_x);
     for (Range tile = tile_at(range.begin); tile.size() > 0;) {
