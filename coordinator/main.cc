@@ -84,7 +84,11 @@ ABSL_FLAG(
     "Time that a step shall take at most where prompts are computed beside running requests: it says how much of "
     "a prompt goes into a step. 0 = no limit but --max_num_batched_tokens: most tokens per second; -1 = 1.7 times "
     "what the step takes without prompts, more if many requests wait for their first token.");
-ABSL_FLAG(int32_t, max_queue_len, 1024, "Requests that may wait; more are refused with RESOURCE_EXHAUSTED.");
+ABSL_FLAG(int32_t, max_queue_len, 1024,
+          "Requests that may wait; more are refused with RESOURCE_EXHAUSTED and a hint when to come back (trailer "
+          "retry-after-ms).");
+ABSL_FLAG(int64_t, max_queue_tokens, 1 << 20, "Prompt tokens that waiting requests may have together, likewise.");
+ABSL_FLAG(int64_t, max_queue_bytes, 256 << 20, "Memory that waiting requests may take together, likewise.");
 ABSL_FLAG(int32_t, max_logprobs, 20, "Most log-probabilities per token that a request may ask for.");
 ABSL_FLAG(int32_t, block_size, 16, "Tokens per block of the KV cache.");
 ABSL_FLAG(std::string, scheduling_policy, "fcfs",
@@ -212,6 +216,8 @@ absl::Status CheckFlags() {
       {"target_step_ms", absl::GetFlag(FLAGS_target_step_ms), -1, 3'600'000},
       {"max_preemptions_per_request", absl::GetFlag(FLAGS_max_preemptions_per_request), 0, 1 << 20},
       {"max_queue_len", absl::GetFlag(FLAGS_max_queue_len), 1, 1 << 20},
+      {"max_queue_tokens", absl::GetFlag(FLAGS_max_queue_tokens), 1, int64_t{1} << 40},
+      {"max_queue_bytes", absl::GetFlag(FLAGS_max_queue_bytes), 1, int64_t{1} << 40},
       {"max_logprobs", absl::GetFlag(FLAGS_max_logprobs), 0, 1024},
       {"block_size", absl::GetFlag(FLAGS_block_size), 1, 1024},
       {"num_speculative_tokens", absl::GetFlag(FLAGS_num_speculative_tokens), 1, spec::kMaxDrafts},
@@ -320,6 +326,8 @@ engine::EngineOptions EngineOptions() {
   options.target_step_ms = absl::GetFlag(FLAGS_target_step_ms);
   options.max_preemptions_per_request = absl::GetFlag(FLAGS_max_preemptions_per_request);
   options.max_queue_len = absl::GetFlag(FLAGS_max_queue_len);
+  options.max_queue_tokens = absl::GetFlag(FLAGS_max_queue_tokens);
+  options.max_queue_bytes = absl::GetFlag(FLAGS_max_queue_bytes);
   options.enable_prefix_caching = absl::GetFlag(FLAGS_enable_prefix_caching);
   options.preemption_mode = *ParsePreemptionMode(absl::GetFlag(FLAGS_preemption_mode));
   options.scheduling_policy = *ParsePolicy(absl::GetFlag(FLAGS_scheduling_policy));

@@ -54,23 +54,32 @@ void Core::Step(std::vector<Event>* events, absl::Time now, Actions* actions) {
   }
   if (now_ >= next_deadline_) ExpireDeadlines();
   if (now_ >= form_at_) FormWhenDue();
-  if (formed_) Plan();
+  if (!formed_) return;
+  const bool waited = !scheduler_->waiting().empty();
+  Plan();
+  drain_rate_.Note(now_, scheduler_->admitted_tokens() - drained_tokens_, waited);
+  drained_tokens_ = scheduler_->admitted_tokens();
 }
 
 absl::Time Core::NextTimer() const { return std::min(next_deadline_, form_at_); }
 
 // --- requests ---
 
+absl::Status Core::CheckQueueFor(const request::Request& request) const {
+  if (scheduler_ == nullptr) return absl::OkStatus();
+  const scheduler::WaitingQueue& waiting = scheduler_->waiting();
+  return CheckQueue({options_.max_queue_len, options_.max_queue_tokens, options_.max_queue_bytes},
+                    {waiting.size(), waiting.tokens(), waiting.bytes()},
+                    {1, static_cast<int64_t>(request.prompt_ids.size()), RequestBytes(request)},
+                    drain_rate_.TimeFor(waiting.tokens()));
+}
+
 absl::Status Core::Admissible(const request::Request& request) const {
   if (failed_) return absl::UnavailableError("the replica could not be formed; the server is giving up");
   if (live_.count(request.request_id) > 0) {
     return absl::AlreadyExistsError(absl::StrCat("request_id ", request.request_id, " is running already"));
   }
-  const int64_t waiting = scheduler_ == nullptr ? 0 : static_cast<int64_t>(scheduler_->waiting().size());
-  if (waiting >= options_.max_queue_len) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(waiting, " requests wait, the limit is ", options_.max_queue_len, "; try again later"));
-  }
+  if (absl::Status full = CheckQueueFor(request); !full.ok()) return full;
   const uint32_t places = request::NumPlaces(request.params);
   if (places > options_.scheduler.max_num_seqs) {
     return absl::InvalidArgumentError(
@@ -92,6 +101,7 @@ void Core::Handle(SubmitEvent& event) {
   group->id = event.id;
   group->request = std::move(event.request);
   group->arrival = now_;
+  group->request_bytes = RequestBytes(group->request);
   const request::SamplingParams& params = group->request.params;
   const uint32_t places = request::NumPlaces(params);
   group->sequences.resize(places);

@@ -24,6 +24,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "coordinator/engine/admission.h"
 #include "coordinator/engine/output.h"
 #include "coordinator/engine/prompt_logprobs.h"
 #include "coordinator/request/sequence_group.h"
@@ -83,7 +84,9 @@ struct Actions {
 
 struct CoreOptions {
   scheduler::SchedulerOptions scheduler;
-  int64_t max_queue_len = 1024;  // waiting requests
+  int64_t max_queue_len = 1024;  // waiting requests, their tokens and bytes: see admission.h
+  int64_t max_queue_tokens = 1 << 20;
+  int64_t max_queue_bytes = 256 << 20;
   absl::Duration min_step_deadline = absl::Seconds(30);
   int max_form_attempts = 20;       // consecutive failures, of a replica that has worked
   int max_crashes_per_request = 3;  // in a row (crash_record.h)
@@ -177,6 +180,8 @@ class Core {
   void Handle(TickEvent&) {}
   void Handle(EndAllEvent& event);
 
+  // Refuses what must not wait beside those that do.
+  absl::Status CheckQueueFor(const request::Request& request) const;
   absl::Status Admissible(const request::Request& request) const;
   bool ResultFits(const StepResult& result, const InFlight& flight) const;
   void TakePromptLogprobs(const InFlight& flight, StepResult* result);
@@ -223,6 +228,8 @@ class Core {
   int64_t prompt_tokens_ = 0;
   int64_t stale_results_ = 0;
   PlanTotals planned_;
+  DrainRate drain_rate_;
+  int64_t drained_tokens_ = 0;  // admitted tokens that drain_rate_ knows of
   absl::Time now_;
   absl::Time next_deadline_ = absl::InfiniteFuture();
   Actions* actions_ = nullptr;

@@ -211,6 +211,24 @@ TEST_F(CoreTest, WhatCanNeverFitIsRefusedWithBothNumbers) {
   EXPECT_TRUE(actions_.ends.empty());
 }
 
+TEST_F(CoreTest, TheQueueIsBoundedInTokensToo) {
+  CoreOptions options;
+  options.scheduler.max_num_seqs = 1;
+  options.max_queue_tokens = 100;
+  Make(options);
+  Form();
+  Step({Submit(1, "runs", 100)});
+  Step({Submit(2, "waits, although long", 8, 150)});
+  EXPECT_TRUE(actions_.ends.empty()) << "nothing waited";
+  Step({Submit(3, "one too many")});
+  ASSERT_EQ(actions_.ends.size(), 1u);
+  EXPECT_TRUE(absl::IsResourceExhausted(actions_.ends[0].status)) << actions_.ends[0].status;
+  EXPECT_TRUE(actions_.ends[0].status.GetPayload(kRetryAfterPayload).has_value());
+  Step({CancelEvent{2, ""}});
+  Step({Submit(4, "fits again")});
+  EXPECT_TRUE(actions_.ends.empty());
+}
+
 TEST_F(CoreTest, AWrongNumberOfTokensEndsTheEpoch) {
   Make();
   Form();

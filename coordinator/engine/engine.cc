@@ -42,6 +42,8 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
   core.scheduler.target_step_ms = options.target_step_ms;
   core.scheduler.max_preemptions = options.max_preemptions_per_request;
   core.max_queue_len = options.max_queue_len;
+  core.max_queue_tokens = options.max_queue_tokens;
+  core.max_queue_bytes = options.max_queue_bytes;
   core.scheduler.policy = options.scheduling_policy;
   core.scheduler.preemption_mode = options.preemption_mode;
   core.scheduler.kv.enable_prefix_caching = options.enable_prefix_caching;
@@ -58,6 +60,7 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
 
 // How long after its last step a busy engine still counts as making progress.
 constexpr absl::Duration kReadyAge = absl::Seconds(2);
+constexpr absl::Duration kBurstRetry = absl::Milliseconds(100);  // the inbox is taken over at every turn
 constexpr absl::Duration kSnapshotAge = absl::Milliseconds(20);
 
 }  // namespace
@@ -121,6 +124,7 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
   mutable absl::Mutex inbox_mu_;
   std::vector<Event> inbox_ ABSL_GUARDED_BY(inbox_mu_);
   std::unordered_map<uint64_t, std::unique_ptr<RequestSink>> arrivals_ ABSL_GUARDED_BY(inbox_mu_);
+  QueueSize arriving_ ABSL_GUARDED_BY(inbox_mu_);  // of arrivals_
   uint64_t next_id_ ABSL_GUARDED_BY(inbox_mu_) = 1;
   bool refusing_ ABSL_GUARDED_BY(inbox_mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(inbox_mu_) = false;
@@ -157,10 +161,11 @@ absl::StatusOr<uint64_t> Engine::Impl::Submit(request::Request request, std::uni
   }
   absl::MutexLock lock(&inbox_mu_);
   if (refusing_) return absl::UnavailableError("the server is shutting down");
-  if (static_cast<int64_t>(arrivals_.size()) >= options_.max_queue_len) {
-    return absl::ResourceExhaustedError(absl::StrCat(arrivals_.size(), " requests arrived at once, the limit is ",
-                                                     options_.max_queue_len, "; try again later"));
-  }
+  const QueueSize incoming = {1, static_cast<int64_t>(request.prompt_ids.size()), RequestBytes(request)};
+  const absl::Status room = CheckQueue({options_.max_queue_len, options_.max_queue_tokens, options_.max_queue_bytes},
+                                       arriving_, incoming, kBurstRetry);
+  if (!room.ok()) return room;
+  arriving_.Add(incoming);
   const uint64_t id = next_id_++;
   arrivals_.emplace(id, std::move(sink));
   inbox_.push_back(SubmitEvent{id, std::move(request)});
@@ -233,6 +238,7 @@ bool Engine::Impl::TakeEvents() {
   events_.swap(inbox_);
   for (auto& [id, sink] : arrivals_) sinks_.emplace(id, std::move(sink));
   arrivals_.clear();
+  arriving_ = {};
   return !(stopping_ && events_.empty());
 }
 

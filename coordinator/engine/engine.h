@@ -6,8 +6,8 @@
 // Invariants:
 //   E1  Every submitted request gets exactly one OnEnd, after which its sink is never called again and is released.
 //   E2  Deltas of a choice come in order without gaps; a committed token never changes.
-//   E3  The inbox is bounded: Submit is refused with RESOURCE_EXHAUSTED at `max_queue_len` waiting requests; cancels
-//       and results always fit.
+//   E3  The inbox is bounded as the queue is (admission.h): at `max_queue_len` requests, `max_queue_tokens` or
+//       `max_queue_bytes` Submit is refused with RESOURCE_EXHAUSTED; cancels and results always fit.
 #ifndef QUIRE_COORDINATOR_ENGINE_ENGINE_H_
 #define QUIRE_COORDINATOR_ENGINE_ENGINE_H_
 
@@ -43,6 +43,8 @@ struct EngineOptions {
   int64_t target_step_ms = -1;              // 0 = none, -1 = by the time of the decodes; see scheduler/prefill_budget.h
   int64_t max_preemptions_per_request = 8;  // for want of blocks; see scheduler/preemption.h
   int64_t max_queue_len = 1024;             // waiting requests
+  int64_t max_queue_tokens = 1 << 20;       // of their prompts
+  int64_t max_queue_bytes = 256 << 20;      // of memory that they take
   bool enable_prefix_caching = true;
   scheduler::Policy scheduling_policy = scheduler::Policy::kFcfs;
   scheduler::PreemptionMode preemption_mode = scheduler::PreemptionMode::kAuto;

@@ -388,7 +388,7 @@ TEST_F(ServerTest, AFullQueueRefusesAtOnceAndSaysWhenToComeBack) {
       const Outcome outcome = Generate(Request(2));
       if (outcome.status.ok()) return void(++num_done);
       EXPECT_EQ(outcome.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << outcome.status.error_message();
-      EXPECT_EQ(outcome.trailers.count("grpc-retry-pushback-ms"), 1u);
+      EXPECT_EQ(outcome.trailers.count("retry-after-ms"), 1u);
       ++num_refused;
     });
   }

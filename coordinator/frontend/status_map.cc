@@ -4,7 +4,10 @@
 #include <grpcpp/support/status.h>
 
 #include "absl/random/random.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
+#include "coordinator/engine/admission.h"
 #include "coordinator/frontend/field_error.h"
 
 namespace quire::frontend {
@@ -12,8 +15,8 @@ namespace {
 
 constexpr size_t kMessageBytesMax = 1024;
 // Spread, so that the refused do not all come back in the same millisecond.
-constexpr int kRetryMsMin = 250;
-constexpr int kRetryMsMax = 750;
+constexpr double kSpread = 0.5;  // of the hint, either way
+constexpr int kRetryMs = 500;    // where nobody knows better
 
 }  // namespace
 
@@ -21,9 +24,12 @@ std::map<std::string, std::string> ErrorTrailers(const absl::Status& status) {
   std::map<std::string, std::string> trailers;
   if (const std::string field = ErrorField(status); !field.empty()) trailers["error-param"] = field;
   if (absl::IsResourceExhausted(status) || absl::IsUnavailable(status)) {
+    int ms = kRetryMs;
+    const absl::optional<absl::Cord> hint = status.GetPayload(engine::kRetryAfterPayload);
+    if (hint.has_value() && absl::SimpleAtoi(std::string(*hint), &ms)) trailers["retry-after-ms"] = absl::StrCat(ms);
     absl::BitGen random;
-    trailers["grpc-retry-pushback-ms"] =
-        absl::StrCat(absl::Uniform(absl::IntervalClosed, random, kRetryMsMin, kRetryMsMax));
+    trailers["grpc-retry-pushback-ms"] = absl::StrCat(absl::Uniform<int>(
+        absl::IntervalClosed, random, static_cast<int>(ms * (1 - kSpread)), static_cast<int>(ms * (1 + kSpread))));
   }
   return trailers;
 }

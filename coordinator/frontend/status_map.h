@@ -1,6 +1,6 @@
 // The only place where a Status becomes a gRPC status. Codes keep their numbers; the offending field travels in the
-// ASCII trailer `error-param`, a hint when to come back in `grpc-retry-pushback-ms` (gRPC clients with a retry policy
-// obey it).
+// ASCII trailer `error-param`; when to come back in `retry-after-ms` if the engine has an estimate, and around it, each
+// time another, in `grpc-retry-pushback-ms` (gRPC clients with a retry policy obey it).
 //
 // Pure but for the jitter of the hint; any thread.
 #ifndef QUIRE_COORDINATOR_FRONTEND_STATUS_MAP_H_
@@ -18,8 +18,8 @@ class Status;
 
 namespace quire::frontend {
 
-// Trailers that explain `status`: `error-param` if it names a field, `grpc-retry-pushback-ms` if coming back later can
-// help.
+// Trailers that explain `status`: `error-param` if it names a field; `grpc-retry-pushback-ms`, and with an estimate
+// `retry-after-ms`, if coming back later can help.
 std::map<std::string, std::string> ErrorTrailers(const absl::Status& status);
 
 // The status to finish the call with; adds the trailers to `context`. The message is cut to 1 KiB, so that it fits any

@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+#include "absl/strings/cord.h"
+#include "coordinator/engine/admission.h"
 #include "coordinator/frontend/field_error.h"
 
 namespace quire::frontend {
@@ -54,6 +56,16 @@ TEST(StatusMapTest, WhatMayPassSoonSaysWhenToComeBack) {
     EXPECT_GE(ms, 250);
     EXPECT_LE(ms, 750);
   }
+}
+
+TEST(StatusMapTest, TheEnginesEstimateIsPassedOn) {
+  absl::Status status = absl::ResourceExhaustedError("full");
+  status.SetPayload(engine::kRetryAfterPayload, absl::Cord("4000"));
+  std::map<std::string, std::string> trailers = ErrorTrailers(status);
+  EXPECT_EQ(trailers["retry-after-ms"], "4000");
+  const int ms = std::atoi(trailers["grpc-retry-pushback-ms"].c_str());
+  EXPECT_GE(ms, 2000);
+  EXPECT_LE(ms, 6000);
 }
 
 TEST(StatusMapTest, LongMessagesAreCut) {

@@ -86,6 +86,7 @@ struct SequenceGroup {
   int64_t cached_tokens = 0;           // of the prompt, found in the prefix cache at first admission
   CrashRecord crashes;                 // replica losses while running
   int64_t num_prompt_rows = 0;         // prompt positions, but the first, whose log-probs have come back
+  int64_t request_bytes = 0;           // memory that the request takes
   absl::Time arrival;
   absl::Time first_scheduled = absl::InfiniteFuture();
   absl::Time first_token = absl::InfiniteFuture();

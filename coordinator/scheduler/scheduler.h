@@ -111,6 +111,7 @@ class Scheduler {
   const std::vector<request::SequenceGroup*>& running() const { return running_; }
   const WaitingQueue& waiting() const { return waiting_; }
   const TenantCounters& tenants() const { return tenants_; }
+  int64_t admitted_tokens() const { return admitted_tokens_; }  // of prompts, again at every admission
   int64_t num_preemptions() const { return num_preemptions_; }
   int64_t num_swaps() const { return num_swaps_; }
   int64_t most_preemptions() const { return most_preemptions_; }  // of any one request
@@ -175,6 +176,7 @@ class Scheduler {
   std::vector<uint32_t> finished_;   // the ranks still hold these
   bool has_suspects_ = false;        // a waiting group may have to run alone
   int64_t num_seqs_ = 0;             // unfinished choices of running groups
+  int64_t admitted_tokens_ = 0;
   int64_t num_preemptions_ = 0;
   int64_t num_swaps_ = 0;
   int64_t most_preemptions_ = 0;

@@ -80,6 +80,7 @@ void Scheduler::Admit() {
     if (!CanAdmit(group, promised)) return;
     waiting_.Remove(group);
     num_seqs_ += group->num_unfinished();
+    admitted_tokens_ += group->prompt_len();
     running_.insert(PlaceOf(*group), group);
     promised += BlocksToCome(group);
     const PrefillShare prefill = {group, PrefillRemaining(group), 0};

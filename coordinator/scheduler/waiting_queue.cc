@@ -16,6 +16,8 @@ void WaitingQueue::Add(SequenceGroup* group) {
   CHECK(queues_[QueueOf(*group)].emplace(KeyOf(*group), group).second)
       << "request " << group->request.request_id << " waits already";
   ++size_;
+  tokens_ += group->prompt_len();
+  bytes_ += group->request_bytes;
 }
 
 bool WaitingQueue::Remove(SequenceGroup* group) {
@@ -23,6 +25,8 @@ bool WaitingQueue::Remove(SequenceGroup* group) {
   if (queue == queues_.end() || queue->second.erase(KeyOf(*group)) == 0) return false;
   if (queue->second.empty()) queues_.erase(queue);
   --size_;
+  tokens_ -= group->prompt_len();
+  bytes_ -= group->request_bytes;
   return true;
 }
 

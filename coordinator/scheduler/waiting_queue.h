@@ -33,6 +33,9 @@ class WaitingQueue {
   // The next to be admitted; null if nobody waits.
   request::SequenceGroup* Next(const TenantCounters& counters) const;
   int64_t size() const { return size_; }
+  // Of all that wait: tokens of their prompts, and memory.
+  int64_t tokens() const { return tokens_; }
+  int64_t bytes() const { return bytes_; }
   bool empty() const { return size_ == 0; }
 
   template <typename F>
@@ -55,6 +58,8 @@ class WaitingQueue {
   const Policy policy_;
   std::map<std::string, Queue> queues_;  // none is empty
   int64_t size_ = 0;
+  int64_t tokens_ = 0;
+  int64_t bytes_ = 0;
 };
 
 }  // namespace quire::scheduler
