@@ -151,9 +151,13 @@ TEST(PreemptionBoundTest, HoldsWhateverComesAndEverybodyEnds) {
         most = std::max(most, out.most);
       }
       EXPECT_LE(most, bound);
-      if (bound == 0) EXPECT_EQ(preemptions, 0) << "nobody is ever preempted";
-      if (bound == 2) EXPECT_EQ(most, bound) << "else this proves nothing";
-      if (bound == 100) EXPECT_GT(most, 2) << "without the bound there would be more";
+      if (bound == 0) {
+        EXPECT_EQ(preemptions, 0) << "nobody is ever preempted";
+      } else if (bound == 2) {
+        EXPECT_EQ(most, bound) << "else this proves nothing";
+      } else if (bound == 100) {
+        EXPECT_GT(most, 2) << "without the bound there would be more";
+      }
     }
   }
 }

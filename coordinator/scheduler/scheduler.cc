@@ -200,6 +200,7 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   shape_ = {};
   now_ = now;
   preempted_ = false;
+  nobody_after_ = running_.size();
   ++build_;
   plan->finished.swap(finished_);
   kv_.TakeHostFrees(plan);

@@ -200,6 +200,7 @@ class Scheduler {
   int64_t budget_ = 0;
   uint64_t build_ = 0;  // counts plans built
   bool preempted_ = false;
+  size_t nobody_after_ = 0;  // this place gives way any more
 };
 
 }  // namespace quire::scheduler

@@ -103,8 +103,14 @@ std::vector<SequenceGroup*>::iterator Scheduler::PlaceOf(const SequenceGroup& gr
 }
 
 bool Scheduler::PreemptAfter(size_t index) {
+  // Where one had nobody to take from, those behind it have nobody either: the scan is not made again for each.
+  const bool first = index == 0 || Spent(*running_[index], options_.max_preemptions);
+  if (!first && index >= nobody_after_) return false;
   const int64_t victim = ChooseVictim(running_, index, build_, options_.max_preemptions);
-  if (victim == kNobody) return false;
+  if (victim == kNobody) {
+    nobody_after_ = std::min(nobody_after_, index);
+    return false;
+  }
   Preempt(static_cast<size_t>(victim));
   return true;
 }
