@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "coordinator/request/planted.h"
 #include "proto/protocol.h"
 
 namespace quire::cluster {
@@ -69,7 +70,9 @@ void StepCollector::Expect(const ExpectedStep& expected) {
 absl::StatusOr<std::optional<StepResult>> StepCollector::Add(int rank, RankReply reply) {
   CHECK_GE(rank, 0);
   CHECK_LT(rank, world_size_);
-  if (reply.epoch != epoch_ || reply.step != next_by_rank_[rank] || reply.step > last_step_) {
+  const bool repeated = Planted(Defect::kRepeatedReplyCounted) && !in_flight_.empty() &&
+                        reply.step == in_flight_.front().expected.step && reply.step < next_by_rank_[rank];
+  if (reply.epoch != epoch_ || (reply.step != next_by_rank_[rank] && !repeated) || reply.step > last_step_) {
     ++dropped_;
     return std::nullopt;
   }

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/request/planted.h"
+#include "coordinator/request/probe.h"
 
 namespace quire::engine {
 
@@ -27,6 +29,23 @@ RequestTiming TimingOf(const SequenceGroup& group, absl::Time now) {
   timing.prefill = Between(group.first_scheduled, std::min(group.first_token, now));
   timing.decode = Between(group.first_token, group.last_token);
   return timing;
+}
+
+// The state in which a request is ended from outside.
+void NoteEarlyEnd(const SequenceGroup& group, bool waits, const absl::Status& status) {
+  bool swapped_out = false, unanswered = true;
+  for (const Sequence& s : group.sequences) {
+    swapped_out |= !s.host_blocks.empty();
+    unanswered &= s.output.empty();
+  }
+  const bool cancel = absl::IsCancelled(status), deadline = absl::IsDeadlineExceeded(status);
+  Hit(Probe::kCancelBeforeFirstToken, cancel && unanswered);
+  Hit(Probe::kCancelWaiting, cancel && waits);
+  Hit(Probe::kCancelSwappedOut, cancel && swapped_out);
+  Hit(Probe::kCancelBetweenForkAndAnswer, cancel && unanswered && group.forked && group.sequences.size() > 1);
+  Hit(Probe::kDeadlineWaiting, deadline && waits);
+  Hit(Probe::kDeadlineRunning, deadline && !waits);
+  Hit(Probe::kDeadlineSwappedOut, deadline && swapped_out);
 }
 
 // Steps of a similar number of tokens: 0, 1, 2-3, 4-7, ...
@@ -77,9 +96,13 @@ absl::Status Core::CheckQueueFor(const request::Request& request) const {
 absl::Status Core::Admissible(const request::Request& request) const {
   if (failed_) return absl::UnavailableError("the replica could not be formed; the server is giving up");
   if (live_.count(request.request_id) > 0) {
+    Hit(Probe::kDuplicateLabel);
     return absl::AlreadyExistsError(absl::StrCat("request_id ", request.request_id, " is running already"));
   }
-  if (absl::Status full = CheckQueueFor(request); !full.ok()) return full;
+  if (absl::Status full = CheckQueueFor(request); !full.ok()) {
+    Hit(Probe::kQueueFull);
+    return full;
+  }
   const uint32_t places = request::NumPlaces(request.params);
   if (places > options_.scheduler.max_num_seqs) {
     return absl::InvalidArgumentError(
@@ -91,6 +114,7 @@ absl::Status Core::Admissible(const request::Request& request) const {
 
 void Core::Handle(SubmitEvent& event) {
   absl::Status status = Admissible(event.request);
+  Hit(Probe::kNotLoadedYet, status.ok() && scheduler_ == nullptr);
   if (status.ok() && scheduler_ == nullptr) status = absl::UnavailableError("the model is still loading");
   if (!status.ok()) {
     actions_->ends.push_back({event.id, std::move(status), {}});
@@ -116,6 +140,7 @@ void Core::Handle(SubmitEvent& event) {
   const int64_t worst = scheduler_->WorstCaseBlocks(*group);
   const int64_t total = scheduler_->kv().pool().num_total();
   if (worst > total) {
+    Hit(Probe::kNeverFits);
     status = absl::InvalidArgumentError(absl::StrCat("prompt and max_tokens of ", places, " choice(s) need ", worst,
                                                      " KV blocks, the cache has ", total,
                                                      "; lower sampling_params.max_tokens or n."));
@@ -147,6 +172,7 @@ void Core::Handle(EndAllEvent& event) {
 
 void Core::End(Group* group, const absl::Status& status) {
   CHECK(!group->ended) << "request " << group->request.request_id << " ends twice";
+  if (kProbing && !status.ok()) NoteEarlyEnd(*group, scheduler_->waiting().Contains(*group), status);
   group->ended = true;
   scheduler_->Remove(group);
   live_.erase(group->request.request_id);
@@ -165,7 +191,7 @@ void Core::ExpireDeadlines() {
   for (const auto& [name, group] : live_) {
     if (group->request.deadline <= now_) {
       expired.push_back(group);
-    } else {
+    } else if (!Planted(Defect::kNextDeadlineForgotten)) {
       next_deadline_ = std::min(next_deadline_, group->request.deadline);
     }
   }
@@ -206,7 +232,10 @@ void Core::TakePromptLogprobs(const InFlight& flight, StepResult* result) {
 
 void Core::Handle(StepDoneEvent& event) {
   StepResult& result = event.result;
-  if (!formed_ || num_in_flight_ == 0 || result.epoch != epoch_ || result.step != flights_[first_flight_].plan.step) {
+  const bool other_epoch = result.epoch != epoch_ && !Planted(Defect::kStaleEpochAccepted);
+  if (!formed_ || num_in_flight_ == 0 || other_epoch || result.step != flights_[first_flight_].plan.step) {
+    Hit(Probe::kResultOfOldEpoch, result.epoch < epoch_ && num_in_flight_ > 0);
+    Hit(Probe::kResultOfOtherStep, result.epoch == epoch_ && num_in_flight_ > 0);
     ++stale_results_;
     return;
   }
@@ -247,12 +276,17 @@ void Core::CommitItem(Sequence* sequence, int64_t accepted, const int32_t* token
   CHECK_GT(sequence->in_flight, 0);
   --sequence->in_flight;
   scheduler_->NoteAnswer(sequence, accepted);
-  if (sequence->group->ended || sequence->finished) {  // sampled past its end, by overlap
+  const bool over = sequence->group->ended || (sequence->finished && !Planted(Defect::kTokenAfterFinish));
+  if (over) {  // sampled past its end, by overlap
+    Hit(Probe::kSampledPastEnd, sequence->finished);
     EraseIfDrained(sequence->group);
     return;
   }
+  Hit(Probe::kDraftAccepted, accepted > 0);
   for (int64_t i = 0; i <= accepted; ++i) {
-    if (!Commit(sequence, tokens[i], logprobs == nullptr ? nullptr : &logprobs[i])) return;
+    if (!Commit(sequence, tokens[i], logprobs == nullptr ? nullptr : &logprobs[i])) {
+      return Hit(Probe::kEndBeforeLastDraft, i < accepted);
+    }
   }
 }
 
@@ -303,6 +337,7 @@ void Core::Handle(ReplicaFormedEvent& event) {
   scheduler_->waiting().ForEach([&](Group* group) {
     if (scheduler_->WorstCaseBlocks(*group) > replica_.device_blocks) too_big.push_back(group);
   });
+  Hit(Probe::kCameBackSmaller, !too_big.empty());
   for (Group* group : too_big) {
     End(group, absl::UnavailableError(absl::StrCat("the replica came back with ", replica_.device_blocks,
                                                    " KV blocks, too few for this request")));
@@ -315,8 +350,9 @@ void Core::VoidFlights() {
     first_flight_ = (first_flight_ + 1) % kMaxInFlight;
     std::vector<Sequence*> samples;
     samples.swap(flight.samples);
+    Hit(Probe::kLostInFlight, !samples.empty());
     for (Sequence* s : samples) {
-      --s->in_flight;
+      if (!Planted(Defect::kVoidedSampleStaysInFlight)) --s->in_flight;
       s->num_drafted = 0;
       EraseIfDrained(s->group);
     }
@@ -335,6 +371,7 @@ void Core::Handle(ReplicaDownEvent& event) {
   ++form_attempts_;
   // What never worked is most likely configured wrongly: say so at once instead of trying for minutes.
   if (!worked || form_attempts_ >= options_.max_form_attempts) {
+    Hit(worked ? Probe::kGaveUpForming : Probe::kNeverFormed);
     failed_ = true;
     form_at_ = absl::InfiniteFuture();
     EndAllEvent all{absl::UnavailableError(absl::StrCat("the replica is lost: ", event.reason.message()))};
@@ -342,6 +379,7 @@ void Core::Handle(ReplicaDownEvent& event) {
     return;
   }
   if (worked) LeaveCrashed(event.reason);
+  Hit(Probe::kBackOff, form_attempts_ > 2);
   // At once after a loss of a replica that worked, then ever more patiently.
   form_at_ = form_attempts_ == 1 ? now_ : now_ + kFirstBackoff * (1 << std::min(form_attempts_ - 2, 6));
 }
@@ -356,9 +394,11 @@ void Core::FormWhenDue() {
 void Core::LeaveCrashed(const absl::Status& reason) {
   std::vector<Group*> poisonous;
   for (Group* group : scheduler_->running()) {
-    group->crashes.Note(group->longest_output());
+    if (!Planted(Defect::kCrashesNotCounted)) group->crashes.Note(group->longest_output());
+    Hit(Probe::kLostTwiceRunning, group->crashes.in_a_row() == 2);
     if (group->crashes.in_a_row() >= options_.max_crashes_per_request) poisonous.push_back(group);
   }
+  Hit(Probe::kLostTooOften, !poisonous.empty());
   for (Group* group : poisonous) {
     End(group, absl::InternalError(
                    absl::StrCat("the replica was lost ", group->crashes.in_a_row(),

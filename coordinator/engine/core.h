@@ -158,6 +158,13 @@ class Core {
   int num_in_flight() const { return num_in_flight_; }
   CoreStats stats() const;
 
+  // To look, not to touch: null before the first formation.
+  const scheduler::Scheduler* scheduler() const { return scheduler_.get(); }
+  template <typename F>
+  void ForEachLive(F&& f) const {
+    for (const auto& [label, group] : live_) f(*group);
+  }
+
   // CHECK-fails if an invariant does not hold. Cost: linear in blocks and sequences.
   void CheckInvariants() const;
 

@@ -57,6 +57,9 @@ void Core::CheckInvariants() const {
           << group->request.request_id << " runs and waits, or neither";
     }
   }
+  const std::vector<SequenceGroup*>& running = scheduler_->running();
+  const auto before = [this](const SequenceGroup* a, const SequenceGroup* b) { return scheduler_->Precedes(*a, *b); };
+  CHECK(std::is_sorted(running.begin(), running.end(), before)) << "the running groups are out of order";
   const kv::BlockPool& pool = kv.pool();
   CHECK_EQ(pool.num_used(), static_cast<int64_t>(owners.size())) << "blocks without an owner";
   for (const auto& [block, count] : owners) CHECK_EQ(pool.refs(block), count) << "references of block " << block;

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "coordinator/engine/sim_replica.h"
+#include "coordinator/engine/testing/sim_requests.h"
 
 namespace quire::engine {
 namespace {
@@ -26,8 +28,10 @@ Text Extend(const Text& from, int32_t token, const request::SamplingParams& p,
   to.sum = SimLogprob(from.prefix, token) + from.sum;
   const bool may_stop = to.beam.tokens.size() >= p.min_tokens;
   to.ended = to.beam.tokens.size() == p.max_tokens;
-  if (may_stop && token == 0 && !p.ignore_eos) {
+  const bool stops = std::count(p.stop_token_ids.begin(), p.stop_token_ids.end(), token) > 0;
+  if (may_stop && (stops || (token == 0 && !p.ignore_eos))) {
     to.ended = true;
+    if (p.include_stop_str_in_output) to.beam.text.push_back(letter(token));
     return to;
   }
   to.beam.text.push_back(letter(token));
@@ -38,7 +42,7 @@ Text Extend(const Text& from, int32_t token, const request::SamplingParams& p,
     if (may_stop && match) cut = std::max(cut, stop.size());
   }
   to.ended = to.ended || cut > 0;
-  to.beam.text.resize(to.beam.text.size() - cut);
+  if (!p.include_stop_str_in_output) to.beam.text.resize(to.beam.text.size() - cut);
   return to;
 }
 
@@ -48,18 +52,21 @@ std::vector<SimBeam> SearchAlone(const request::Request& request, int32_t vocab,
                                  const std::function<char(int32_t)>& letter) {
   const request::SamplingParams& p = request.params;
   const size_t width = p.beam_width;
+  std::set<int32_t> end_ids(p.stop_token_ids.begin(), p.stop_token_ids.end());
+  end_ids.insert(0);
   std::vector<Text> running(1), done;
+  running[0].prefix = TenantSalt(request.tenant);
   for (int32_t token : request.prompt_ids) running[0].prefix = SimPrefixHash(running[0].prefix, token);
   for (uint32_t length = 1; length <= p.max_tokens; ++length) {
     std::vector<Text> all;
     for (const Text& from : running) {
       for (int32_t token = 0; token < vocab; ++token) {
-        if (token == 0 && length <= p.min_tokens) continue;
+        if (end_ids.count(token) > 0 && length <= p.min_tokens) continue;
         all.push_back(Extend(from, token, p, letter));
       }
     }
     std::stable_sort(all.begin(), all.end(), [](const Text& a, const Text& b) { return a.sum > b.sum; });
-    all.resize(std::min(all.size(), 2 * width));
+    all.resize(std::min(all.size(), std::max<size_t>(2, 1 + end_ids.size()) * width));
     running.clear();
     for (size_t i = 0; i < all.size(); ++i) {
       if (!all[i].ended && running.size() < width) running.push_back(all[i]);

@@ -127,13 +127,23 @@ void SimReplica::SwapIn(const StepPlan& plan) {
   }
 }
 
-void SimReplica::Compute(Sequence* s, int64_t num_tokens) {
-  CHECK_LE(s->num_computed + num_tokens, static_cast<int64_t>(s->tokens.size())) << "computes unknown tokens";
-  uint64_t prefix = 0;
-  for (int64_t p = 0; p < s->num_computed; ++p) {
-    prefix = SimPrefixHash(prefix, s->tokens[p]);
-    CHECK_EQ(Slot(*s, p), prefix) << "the cache lost position " << p;
+uint64_t SimReplica::Salt(const Sequence& s) const {
+  if (salts_ == nullptr) return 0;
+  const auto it = salts_->find(s.sampling.seed);
+  return it == salts_->end() ? 0 : it->second;
+}
+
+uint64_t SimReplica::VerifyPast(const Sequence& s) {
+  uint64_t prefix = Salt(s);
+  for (int64_t p = 0; p < s.num_computed; ++p) {
+    prefix = SimPrefixHash(prefix, s.tokens[p]);
+    CHECK_EQ(Slot(s, p), prefix) << "the cache lost position " << p;
   }
+  return prefix;
+}
+
+void SimReplica::Compute(Sequence* s, int64_t num_tokens, uint64_t prefix) {
+  CHECK_LE(s->num_computed + num_tokens, static_cast<int64_t>(s->tokens.size())) << "computes unknown tokens";
   for (int64_t i = 0; i < num_tokens; ++i) {
     const int64_t p = s->num_computed++;
     prefix = SimPrefixHash(prefix, s->tokens[p]);
@@ -165,7 +175,7 @@ void SimReplica::Draw(Sequence* s, StepResult* result) {
 }
 
 std::vector<int32_t> SimReplica::Propose(const Sequence& s, uint32_t count) const {
-  uint64_t prefix = 0;
+  uint64_t prefix = Salt(s);
   for (int32_t token : s.tokens) prefix = SimPrefixHash(prefix, token);
   std::vector<int32_t> drafts;
   for (int64_t position = static_cast<int64_t>(s.tokens.size()) - s.prompt_len; drafts.size() < count; ++position) {
@@ -176,10 +186,10 @@ std::vector<int32_t> SimReplica::Propose(const Sequence& s, uint32_t count) cons
   return drafts;
 }
 
-void SimReplica::Verify(Sequence* s, const std::vector<int32_t>& drafts, StepResult* result) {
+void SimReplica::Verify(Sequence* s, const std::vector<int32_t>& drafts, uint64_t prefix, StepResult* result) {
   const size_t known = s->tokens.size();
   s->tokens.insert(s->tokens.end(), drafts.begin(), drafts.end());
-  Compute(s, static_cast<int64_t>(1 + drafts.size()));
+  Compute(s, static_cast<int64_t>(1 + drafts.size()), prefix);
   s->tokens.resize(known);
   for (size_t row = 0;; ++row) {
     s->num_computed = static_cast<int64_t>(known + row);
@@ -198,6 +208,11 @@ StepResult SimReplica::Run(const StepPlan& plan) {
   result.epoch = plan.epoch;
   result.step = plan.step;
   std::set<int32_t> written;
+  std::unordered_map<uint32_t, uint64_t> past;
+  for (uint32_t seq : plan.decode) CHECK(past.emplace(seq, VerifyPast(Get(seq))).second) << seq << " has two items";
+  for (const PrefillItem& item : plan.prefill) {
+    CHECK(past.emplace(item.seq, VerifyPast(Get(item.seq))).second) << item.seq << " has two items";
+  }
   const auto claim = [&](uint32_t seq, int64_t num_tokens) {
     Sequence& s = Get(seq);
     const int64_t first = s.num_computed / block_size_;
@@ -215,19 +230,20 @@ StepResult SimReplica::Run(const StepPlan& plan) {
     const uint32_t count = drafted ? plan.drafts[next_draft++].count : 0;
     claim(plan.decode[i], 1 + count);
     if (!drafted) {
-      Compute(&s, 1);
+      Compute(&s, 1, past.at(plan.decode[i]));
       Draw(&s, &result);
       continue;
     }
     const bool given = !plan.draft_ids.empty();
-    Verify(&s, given ? std::vector<int32_t>(draft_id, draft_id + count) : Propose(s, count), &result);
+    Verify(&s, given ? std::vector<int32_t>(draft_id, draft_id + count) : Propose(s, count), past.at(plan.decode[i]),
+           &result);
     if (given) draft_id += count;
   }
   CHECK_EQ(next_draft, plan.drafts.size()) << "drafts out of order";
   CHECK(draft_id == plan.draft_ids.end());
   for (const PrefillItem& item : plan.prefill) {
     claim(item.seq, item.num_tokens);
-    Compute(&Get(item.seq), item.num_tokens);
+    Compute(&Get(item.seq), item.num_tokens, past.at(item.seq));
     Score(Get(item.seq), item.num_tokens, &result);
     if (!item.sample) continue;
     const Sequence before = Get(item.seq);

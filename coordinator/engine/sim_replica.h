@@ -3,7 +3,8 @@
 //
 // Every slot of the cache remembers the hash of the token prefix that was written there, and computing a token first
 // verifies the slots of all earlier positions: a block that is shared, freed, copied or reused wrongly shows at once.
-// The next token is a hash of (prefix, seed, choice, position), so a wrong replay shows too.
+// What a step reads must have been written by an earlier one: all items of a step look before any of them writes. The
+// next token is a hash of (prefix, seed, choice, position), so a wrong replay shows too.
 #ifndef QUIRE_COORDINATOR_ENGINE_SIM_REPLICA_H_
 #define QUIRE_COORDINATOR_ENGINE_SIM_REPLICA_H_
 
@@ -30,6 +31,9 @@ class SimReplica {
  public:
   SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab, int64_t num_host_blocks = 0);
 
+  // Keys sequences by their seed to a salt of their tenant's: content that crosses from one tenant to another shows.
+  void set_salts(const std::unordered_map<uint64_t, uint64_t>* salts) { salts_ = salts; }
+
   // Applies and computes. CHECK-fails on a plan that lies.
   StepResult Run(const StepPlan& plan);
 
@@ -50,16 +54,20 @@ class SimReplica {
   Sequence& Get(uint32_t seq);
   void Apply(const StepPlan& plan);
   void SwapIn(const StepPlan& plan);
-  void Compute(Sequence* sequence, int64_t num_tokens);
+  uint64_t Salt(const Sequence& sequence) const;
+  // The hash of the computed prefix, after a look at every slot of it.
+  uint64_t VerifyPast(const Sequence& sequence);
+  void Compute(Sequence* sequence, int64_t num_tokens, uint64_t prefix);
   void Score(const Sequence& sequence, int64_t num_tokens, StepResult* result);
   void Draw(Sequence* sequence, StepResult* result);
   // A decode item with drafts: the plan's, or what a draft model would say that is right most of the time.
-  void Verify(Sequence* sequence, const std::vector<int32_t>& drafts, StepResult* result);
+  void Verify(Sequence* sequence, const std::vector<int32_t>& drafts, uint64_t prefix, StepResult* result);
   std::vector<int32_t> Propose(const Sequence& sequence, uint32_t count) const;
   uint64_t& Slot(const Sequence& sequence, int64_t position);
 
   int64_t block_size_;
   int32_t vocab_;
+  const std::unordered_map<uint64_t, uint64_t>* salts_ = nullptr;
   std::vector<uint64_t> slots_;
   std::vector<uint64_t> host_slots_;
   std::set<int32_t> host_used_;

@@ -1,5 +1,6 @@
-// 10,000 seeded schedules of the core over a fake replica, with the invariants after every step. A failure prints its
-// seed; replay one with --gtest_filter=Simulation.OneSeed and QUIRE_SIM_SEED=n.
+// The short form of the simulation: thousands of seeded schedules that must reach every coverage probe, and every
+// planted defect caught. The long form is tools/sim. A failure prints its seed; replay it with
+// QUIRE_SIM_SEED=n --gtest_filter=Simulation.OneSeed, or with a trace: tools/sim --seeds=1 --trace --first_seed=n.
 #include "coordinator/engine/simulation.h"
 
 #include <glog/logging.h>
@@ -7,6 +8,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+
+#include "coordinator/engine/testing/planted_gate.h"
+#include "coordinator/request/planted.h"
+#include "coordinator/request/probe.h"
 
 namespace quire::engine {
 namespace {
@@ -18,49 +23,24 @@ uint64_t g_seed = 0;
   std::abort();
 }
 
-SimCoverage RunSeed(uint64_t seed) {
+SimTotals RunSeed(uint64_t seed) {
   g_seed = seed;
   google::InstallFailureFunction(&PrintSeedAndDie);
   return RunSimulation(seed);
 }
 
-TEST(Simulation, TenThousandSchedules) {
-  constexpr uint64_t kSeeds = 10000;
-  SimCoverage total;
+TEST(Simulation, SchedulesReachEveryProbe) {
+  constexpr uint64_t kSeeds = 5000;
+  SimTotals total;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) total.Add(RunSeed(seed));
-  std::printf(
-      "steps %lld, requests %lld, ok %lld, cancelled %lld, expired %lld, refused %lld, preemptions %lld, forks %lld, "
-      "copies %lld, "
-      "replicas lost %lld, stale %lld, stop strings %lld\n",
-      (long long)total.steps, (long long)total.requests, (long long)total.finished_ok, (long long)total.cancelled,
-      (long long)total.expired, (long long)total.refused, (long long)total.preemptions, (long long)total.forks,
-      (long long)total.copies, (long long)total.replicas_lost, (long long)total.stale_results,
-      (long long)total.stop_strings);
-  // Coverage probes: a simulation that does not get there proves nothing about it.
-  EXPECT_GT(total.finished_ok, 10000);
-  EXPECT_GT(total.cancelled, 1000);
-  EXPECT_GT(total.expired, 100);
-  EXPECT_GT(total.refused, 100);
-  EXPECT_GT(total.preemptions, 1000);
-  EXPECT_GT(total.forks, 1000);
-  EXPECT_GT(total.copies, 1000);
-  EXPECT_GT(total.replicas_lost, 500);
-  EXPECT_GT(total.lost_while_running, 500);
-  EXPECT_GT(total.replica_failures, 0);
-  EXPECT_GT(total.ran_alone, 100);
-  EXPECT_GT(total.stale_results, 500);
-  EXPECT_GT(total.stop_strings, 500);
-  EXPECT_GT(total.chunked_prefills, 1000);
-  EXPECT_GT(total.two_in_flight, 10000);
-  EXPECT_GT(total.cache_hits, 10000);
-  EXPECT_GT(total.swaps, 1000);
-  EXPECT_GT(total.beam_searches, 1000);
-  EXPECT_GT(total.branches, 1000);
-  EXPECT_GT(total.scored_prompts, 1000);
-  EXPECT_GT(total.drafted, 10000);
-  EXPECT_GT(total.accepted, 5000);
-  EXPECT_GT(total.drafted - total.accepted, 5000);
-  EXPECT_GT(total.preemptions - total.swaps, 1000);
+  std::printf("%lld seeds, %lld steps, %.1f simulated hours, %lld requests\n", static_cast<long long>(total.seeds),
+              static_cast<long long>(total.steps), absl::ToDoubleHours(total.time),
+              static_cast<long long>(total.requests));
+  for (size_t i = 0; i < kProbeNames.size(); ++i) {
+    EXPECT_GT(Hits(static_cast<Probe>(i)), 0) << "not reached: " << kProbeNames[i];
+  }
+  EXPECT_GT(total.finished, total.requests / 3);
+  EXPECT_GT(total.steps, 1000000);
 }
 
 TEST(Simulation, OneSeed) {
@@ -70,12 +50,25 @@ TEST(Simulation, OneSeed) {
 
 TEST(Simulation, ASeedReplaysExactly) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
-    const SimCoverage a = RunSeed(seed), b = RunSeed(seed);
+    const SimTotals a = RunSeed(seed), b = RunSeed(seed);
     EXPECT_EQ(a.steps, b.steps) << seed;
-    EXPECT_EQ(a.finished_ok, b.finished_ok) << seed;
+    EXPECT_EQ(a.tokens, b.tokens) << seed;
+    EXPECT_EQ(a.finished, b.finished) << seed;
     EXPECT_EQ(a.preemptions, b.preemptions) << seed;
+    EXPECT_EQ(a.time, b.time) << seed;
   }
 }
+
+class PlantedDefect : public testing::TestWithParam<int> {};
+
+TEST_P(PlantedDefect, IsCaught) {
+  const Catch result = CatchDefect(static_cast<Defect>(GetParam()), 1, absl::Seconds(60));
+  EXPECT_TRUE(result.caught) << kDefectNames[GetParam()] << " survived " << result.seeds << " seeds";
+  std::printf("%s: seed %llu, %s\n", kDefectNames[GetParam()], static_cast<unsigned long long>(result.seeds),
+              result.evidence.c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PlantedDefect, testing::Range(1, static_cast<int>(Defect::kCount)));
 
 }  // namespace
 }  // namespace quire::engine

@@ -6,18 +6,23 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "coordinator/request/planted.h"
+#include "coordinator/request/probe.h"
+
 namespace quire::kv {
 
 using request::Sequence;
 
 bool KvManager::WritesSharedBlock(const Sequence& sequence) const {
   // Only the last block can be partial, and only a fork shares it.
-  return sequence.num_computed % block_size_ != 0 && pool_.refs(sequence.blocks.back()) > 1;
+  if (sequence.num_computed % block_size_ == 0) return false;
+  return pool_.refs(sequence.blocks.back()) > (Planted(Defect::kCopyOnWriteOffByOne) ? 2 : 1);
 }
 
 int32_t KvManager::TakeBlock() {
   const int32_t block = pool_.Take();
-  index_.Erase(block);
+  Hit(Probe::kCachedBlockEvicted, index_.Contains(block));
+  if (!Planted(Defect::kEvictedKeyStays)) index_.Erase(block);
   return block;
 }
 
@@ -42,7 +47,7 @@ KvManager::PrefixMatch KvManager::Match(Sequence* s) {
   CHECK(s->blocks.empty() && s->in_flight == 0) << s->group->request.request_id;
   PrefixMatch match;
   if (!options_.enable_prefix_caching) return match;
-  const int64_t most = s->num_skippable() / block_size_;
+  const int64_t most = (s->num_skippable() + Planted(Defect::kWholePromptAdopted)) / block_size_;
   ExtendKeys(s, most);
   for (int64_t i = 0; i < most; ++i) {
     const int32_t block = index_.Find(s->keys[i], BlockTokens(*s, i));
@@ -54,6 +59,8 @@ KvManager::PrefixMatch KvManager::Match(Sequence* s) {
 }
 
 void KvManager::Adopt(const PrefixMatch& match, Sequence* s) {
+  Hit(Probe::kFreeBlockRevived, match.num_free > 0);
+  Hit(Probe::kLiveBlockShared, match.num_free < static_cast<int64_t>(match.blocks.size()));
   for (int32_t block : match.blocks) pool_.Ref(block);
   s->blocks = match.blocks;
   s->num_computed = static_cast<int64_t>(match.blocks.size()) * block_size_;
@@ -81,13 +88,14 @@ int64_t KvManager::BlocksForOneMore(const std::vector<Sequence*>& sequences) con
       continue;
     }
     const int32_t last = s.blocks.back();
-    if (pool_.refs(last) == 1) continue;
+    if (pool_.refs(last) == 1 || Planted(Defect::kCopiesNotReserved)) continue;
     // Sharers are siblings. The last of them to write finds itself alone and needs no copy.
     int32_t writers_before = 0;
     for (size_t j = 0; j < i; ++j) {
       const Sequence& t = *sequences[j];
       writers_before += t.num_computed % block_size_ != 0 && t.blocks.back() == last;
     }
+    Hit(Probe::kLastSharerWritesInPlace, pool_.refs(last) - writers_before == 1);
     if (pool_.refs(last) - writers_before > 1) ++needed;
   }
   return needed;
@@ -102,6 +110,8 @@ void KvManager::Grow(Sequence* sequence, int64_t num_tokens, StepPlan* plan, New
   CHECK_GT(num_tokens, 0);
   if (WritesSharedBlock(*sequence)) {
     const int32_t shared = sequence->blocks.back();
+    Hit(Probe::kCopyOnWrite);
+    Hit(Probe::kCopyOfBlockOfThree, pool_.refs(shared) >= 3);
     const int32_t own = TakeBlock();
     pool_.Unref(shared, index_.Contains(shared));
     sequence->blocks.back() = own;
@@ -139,7 +149,9 @@ void KvManager::Fork(const Sequence& parent, Sequence* child) {
   child->num_computed = parent.num_computed;
   child->keys = parent.keys;
   child->num_published = parent.num_published;
-  for (int32_t block : child->blocks) pool_.Ref(block);
+  for (int32_t block : child->blocks) {
+    if (!Planted(Defect::kForkKeepsNoReference) || block != child->blocks.back()) pool_.Ref(block);
+  }
   for (int32_t block : child->host_blocks) host_pool_.Ref(block);
 }
 
@@ -156,6 +168,7 @@ void KvManager::SwapOut(request::SequenceGroup* group, StepPlan* plan) {
     for (int32_t block : s.blocks) {
       const auto it = moved.find(block);
       if (it != moved.end()) {
+        Hit(Probe::kSwapOutSharedBlock);
         host_pool_.Ref(it->second);
         s.host_blocks.push_back(it->second);
         continue;
@@ -171,13 +184,15 @@ void KvManager::SwapOut(request::SequenceGroup* group, StepPlan* plan) {
 
 void KvManager::SwapIn(Sequence* s, StepPlan* plan) {
   CHECK(s->blocks.empty()) << s->group->request.request_id;
-  for (size_t i = 0; i < s->host_blocks.size(); ++i) {
+  for (size_t i = 0; i + Planted(Defect::kSwapInOneBlockShort) < s->host_blocks.size(); ++i) {
     const int32_t host = s->host_blocks[i];
     // The block that comes to be written next is brought in for each sibling: a copy-on-write of it would come before
     // the swap-in that fills its source.
     const bool open = i + 1 == s->host_blocks.size() && s->num_computed % block_size_ != 0;
     const auto it = swapped_in_.find(host);
+    Hit(Probe::kSwapInOpenBlock, open && host_pool_.refs(host) > 1);
     if (!open && it != swapped_in_.end()) {
+      Hit(Probe::kSwapInShared);
       pool_.Ref(it->second);
       s->blocks.push_back(it->second);
     } else {
@@ -186,6 +201,7 @@ void KvManager::SwapIn(Sequence* s, StepPlan* plan) {
       plan->swap_ins.emplace_back(host, block);
       s->blocks.push_back(block);
     }
+    if (Planted(Defect::kHostBlockFreedTooEarly)) plan->host_frees.push_back(host);
     read_host_blocks_.push_back(host);
   }
   s->host_blocks.clear();
@@ -214,6 +230,7 @@ void KvManager::ReleaseDeviceBlocks(Sequence* sequence) {
 
 void KvManager::Release(Sequence* sequence) {
   ReleaseDeviceBlocks(sequence);
+  Hit(Probe::kSwappedOutReleased, !sequence->host_blocks.empty());
   for (int32_t block : sequence->host_blocks) UnrefHost(block);
   sequence->host_blocks.clear();
   sequence->num_computed = 0;

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "coordinator/request/planted.h"
+
 namespace quire::kv {
 namespace {
 
@@ -26,7 +28,7 @@ PrefixIndex::PrefixIndex(int64_t num_blocks, int64_t block_size, absl::string_vi
 BlockKey PrefixIndex::Root(absl::string_view salt) const {
   // The secret has a fixed length, so that (secret, salt) cannot be split in two ways.
   std::string input = secret_;
-  input.append(salt.data(), salt.size());
+  if (!Planted(Defect::kTenantsShareKeys)) input.append(salt.data(), salt.size());
   unsigned char digest[SHA256_DIGEST_LENGTH];
   SHA256(reinterpret_cast<const unsigned char*>(input.data()), input.size(), digest);
   return Truncate(digest);

@@ -22,6 +22,7 @@
 #include "coordinator/request/beam_search.h"
 #include "coordinator/request/block_key.h"
 #include "coordinator/request/crash_record.h"
+#include "coordinator/request/planted.h"
 #include "coordinator/request/request.h"
 #include "coordinator/request/stop_checker.h"
 #include "coordinator/spec/drafter.h"
@@ -59,7 +60,7 @@ struct Sequence {
   std::vector<BlockKey> keys;        // chain keys of the first full blocks of committed tokens; never change
   int64_t num_published = 0;         // blocks of `blocks` that the prefix index was told of
   std::unique_ptr<StopChecker> stop;
-  std::unique_ptr<Beam> beam;  // null = sampling
+  std::unique_ptr<Beam> beam;              // null = sampling
   std::unique_ptr<spec::Drafter> drafter;  // null before the first draft was thought of
 
   int64_t num_known() const;  // prompt, committed, and sampled but not yet seen here
@@ -138,7 +139,7 @@ inline bool Sequence::wants_prompt_rows() const {
 }
 
 inline int64_t Sequence::num_skippable() const {
-  return wants_prompt_rows() ? group->num_prompt_rows : num_known() - 1;
+  return wants_prompt_rows() && !Planted(Defect::kPromptRowsSkipped) ? group->num_prompt_rows : num_known() - 1;
 }
 
 inline bool Sequence::wants_sample() const {

@@ -5,13 +5,16 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "coordinator/request/planted.h"
+#include "coordinator/request/probe.h"
 
 namespace quire::request {
 namespace {
 
 // Length of the longest suffix of `text` that is a proper prefix of `stop`.
 size_t HeldSuffix(absl::string_view text, absl::string_view stop) {
-  for (size_t n = std::min(text.size(), stop.size() - 1); n > 0; --n) {
+  const size_t most = stop.size() - 1 - Planted(Defect::kStopStartShownEarly);
+  for (size_t n = std::min(text.size(), most); n > 0; --n) {
     if (text.substr(text.size() - n) == stop.substr(0, n)) return n;
   }
   return 0;
@@ -30,12 +33,13 @@ StopChecker::StopChecker(const SamplingParams& params, const std::vector<int32_t
 std::unique_ptr<StopChecker> StopChecker::Clone() const {
   auto clone = std::make_unique<StopChecker>(params_, eos_ids_, decoder_ == nullptr ? nullptr : decoder_->Clone());
   clone->held_ = held_;
+  clone->exempt_ = exempt_;
   clone->num_output_ = num_output_;
   return clone;
 }
 
 bool StopChecker::EndsByToken(int32_t token) const {
-  if (num_output_ < params_.min_tokens) return false;
+  if (num_output_ + Planted(Defect::kMinTokensOffByOne) < params_.min_tokens) return false;
   return Contains(params_.stop_token_ids, token) || (!params_.ignore_eos && Contains(eos_ids_, token));
 }
 
@@ -44,7 +48,8 @@ bool StopChecker::TakeStopString(std::string* text, Verdict* verdict) {
   const std::string* best = nullptr;
   if (num_output_ >= params_.min_tokens) {
     for (const std::string& stop : params_.stop) {
-      const size_t at = held_.find(stop);
+      const size_t from = exempt_ < stop.size() ? 0 : exempt_ - stop.size() + 1;
+      const size_t at = held_.find(stop, from);
       if (at == std::string::npos) continue;
       const size_t end = at + stop.size();
       if (end < best_end || (end == best_end && stop.size() > best->size())) {
@@ -54,20 +59,27 @@ bool StopChecker::TakeStopString(std::string* text, Verdict* verdict) {
     }
   }
   if (best != nullptr) {
+    Hit(Probe::kStopAcrossTokens, best->size() > 1);
     text->append(held_, 0, params_.include_stop_str_in_output ? best_end : best_end - best->size());
     held_.clear();
     *verdict = {true, FinishReason::kStop, -1, *best};
     return true;
   }
   size_t keep = 0;
+  if (kProbing && num_output_ < params_.min_tokens) {
+    for (const std::string& stop : params_.stop) Hit(Probe::kStopStringBeforeMinTokens, absl::StrContains(held_, stop));
+  }
   for (const std::string& stop : params_.stop) keep = std::max(keep, HeldSuffix(held_, stop));
-  text->append(held_, 0, held_.size() - keep);
-  held_.erase(0, held_.size() - keep);
+  const size_t shown = held_.size() - keep;
+  text->append(held_, 0, shown);
+  held_.erase(0, shown);
+  exempt_ = num_output_ < params_.min_tokens ? keep : exempt_ - std::min(exempt_, shown);
   return false;
 }
 
 void StopChecker::Flush(std::string* text) {
   if (decoder_ != nullptr) decoder_->Finish(&held_);
+  Hit(Probe::kHeldTextShown, !held_.empty());
   text->append(held_);
   held_.clear();
 }

@@ -51,7 +51,8 @@ class StopChecker {
   const SamplingParams& params_;
   const std::vector<int32_t>& eos_ids_;
   std::unique_ptr<OutputDecoder> decoder_;
-  std::string held_;  // decoded, not shown
+  std::string held_;   // decoded, not shown
+  size_t exempt_ = 0;  // so many bytes of held_ came before min_tokens: no stop string ends in them (S3)
   uint32_t num_output_ = 0;
 };
 

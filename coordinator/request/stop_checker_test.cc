@@ -110,6 +110,19 @@ TEST(StopChecker, NothingStopsBeforeMinTokens) {
   EXPECT_EQ(out.text, "a<eos>");
 }
 
+TEST(StopChecker, AStopStringHeldFromBeforeMinTokensStopsNothing) {
+  // "a" is complete before min_tokens, and held because it may begin "ab".
+  SamplingParams p = Params({"a", "ab"});
+  p.min_tokens = 2;
+  const Outcome other = Feed(p, {"a", "x", "b"}, {0, 1, 1, 1});
+  EXPECT_EQ(other.tokens, 4u);
+  EXPECT_EQ(other.text, "axxx");
+  const Outcome longer = Feed(p, {"a", "x", "b"}, {0, 2, 1});
+  EXPECT_EQ(longer.tokens, 2u);
+  EXPECT_EQ(longer.verdict.matched_str, "ab");
+  EXPECT_EQ(longer.text, "");
+}
+
 TEST(StopChecker, LengthShowsWhatWasHeld) {
   const Outcome out = Feed(Params({"STOP"}, 3), {"x", "S", "T"}, {0, 1, 2}, "\xEF\xBF\xBD");
   EXPECT_EQ(out.verdict.reason, FinishReason::kLength);

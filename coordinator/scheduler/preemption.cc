@@ -1,6 +1,8 @@
 // See preemption.h.
 #include "coordinator/scheduler/preemption.h"
 
+#include "coordinator/request/probe.h"
+
 namespace quire::scheduler {
 
 using request::SequenceGroup;
@@ -12,6 +14,7 @@ int64_t ChooseVictim(const std::vector<SequenceGroup*>& running, size_t claimant
     const SequenceGroup& group = *running[i];
     if (group.planned_step == build || Spent(group, max_preemptions)) continue;
     if (!Settling(group)) return static_cast<int64_t>(i);
+    Hit(Probe::kSettlingSpared);
     if (settling == kNobody) settling = static_cast<int64_t>(i);
   }
   return claimant == 0 || Spent(*running[claimant], max_preemptions) ? settling : kNobody;

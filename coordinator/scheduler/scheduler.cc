@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "coordinator/request/planted.h"
+#include "coordinator/request/probe.h"
 #include "coordinator/scheduler/preemption.h"
 
 namespace quire::scheduler {
@@ -127,6 +129,7 @@ void Scheduler::FinishSequence(Sequence* sequence) {
   CHECK(!sequence->finished);
   sequence->finished = true;
   Release(sequence, &finished_);
+  if (Planted(Defect::kPlaceLeaksAtFinish) && sequence->index > 0) return;
   if (!waiting_.Contains(*sequence->group)) --num_seqs_;
 }
 
@@ -136,6 +139,8 @@ void Scheduler::Branch(const Sequence& parent, Sequence* child) {
   child->active = true;
   child->num_charged = parent.num_charged;
   kv_.Fork(parent, child);
+  Hit(Probe::kBeamBranches);
+  Hit(Probe::kBeamsBranchSwappedOut, !parent.host_blocks.empty());
   if (parent.seq < 0) return;
   child->seq = static_cast<int32_t>(TakeSeq());
   child->beam->branch_of = parent.seq;
@@ -143,7 +148,8 @@ void Scheduler::Branch(const Sequence& parent, Sequence* child) {
 
 void Scheduler::Drop(Sequence* beam) {
   CHECK_EQ(beam->in_flight, 0) << beam->group->request.request_id;
-  Release(beam, &finished_);
+  Hit(Probe::kBeamGivenUp);
+  if (!Planted(Defect::kDroppedBeamKeepsBlocks)) Release(beam, &finished_);
   beam->active = false;
   beam->keys.clear();
 }
@@ -156,14 +162,16 @@ void Scheduler::TellBeams(SequenceGroup* group) {
     s->beam->branch_of = -1;
   }
   for (Sequence* s : group->beams) {
-    if (std::exchange(s->beam->owes_token, false)) {
+    if (std::exchange(s->beam->owes_token, false) && !Planted(Defect::kBeamTokenNotGiven)) {
       plan_->given.push_back({static_cast<uint32_t>(s->seq), s->output.back()});
     }
   }
 }
 
 void Scheduler::Remove(SequenceGroup* group) {
-  for (Sequence& s : group->sequences) Release(&s, &finished_);
+  for (Sequence& s : group->sequences) {
+    if (!Planted(Defect::kCancelKeepsReference) || s.index == 0 || s.finished) Release(&s, &finished_);
+  }
   tenants_.Leave(group->request.tenant);
   if (waiting_.Remove(group)) return;
   num_seqs_ -= group->num_unfinished();
@@ -179,7 +187,10 @@ void Scheduler::Reset(const ReplicaInfo& replica) {
   // What was swapped out is lost with the ranks as well.
   waiting_.ForEach([this](SequenceGroup* group) {
     has_suspects_ |= group->runs_alone();
-    for (Sequence& s : group->sequences) kv_.Release(&s);
+    for (Sequence& s : group->sequences) {
+      Hit(Probe::kLostWhileSwappedOut, !s.host_blocks.empty());
+      kv_.Release(&s);
+    }
   });
   running_.clear();
   finished_.clear();  // the new ranks know nothing
@@ -202,6 +213,8 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   preempted_ = false;
   nobody_after_ = running_.size();
   ++build_;
+  const int64_t evicted = Hits(Probe::kCachedBlockEvicted);
+  const int64_t adopted = Hits(Probe::kFreeBlockRevived) + Hits(Probe::kLiveBlockShared);
   plan->finished.swap(finished_);
   kv_.TakeHostFrees(plan);
   MakeWayForSuspects();
@@ -214,6 +227,8 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   // Only now: within one plan nobody enters with a block that another one is just being given.
   for (Sequence* s : prefilled_) kv_.Publish(s);
   kv_.EndPlan();
+  Hit(Probe::kEvictionWhileAdopting, Hits(Probe::kCachedBlockEvicted) > evicted &&
+                                         Hits(Probe::kFreeBlockRevived) + Hits(Probe::kLiveBlockShared) > adopted);
   return !plan->decode.empty() || !plan->prefill.empty() || !plan->swap_outs.empty();
 }
 
@@ -234,7 +249,11 @@ bool Scheduler::PlanGroupDecodes(size_t index) {
   while (kv_.pool().num_free() < blocks) {
     if (PreemptAfter(index)) continue;
     // It keeps what it has and waits for its neighbours.
-    if (Spent(*group, options_.max_preemptions) || (index > 0 && Settling(*group))) return true;
+    if (Spent(*group, options_.max_preemptions) || (index > 0 && Settling(*group))) {
+      Hit(Probe::kWaitsForNeighbours);
+      return true;
+    }
+    Hit(Probe::kPreemptsItself);
     Preempt(index);
     return false;
   }
@@ -248,7 +267,7 @@ bool Scheduler::PlanGroupDecodes(size_t index) {
     samples_->push_back(s);
     ++s->in_flight;
   }
-  budget_ -= static_cast<int64_t>(ready_.size());
+  if (!Planted(Defect::kBudgetExceeded)) budget_ -= static_cast<int64_t>(ready_.size());
   group->planned_step = build_;
   return true;
 }
@@ -277,11 +296,15 @@ void Scheduler::CollectPrefills() {
     group->ForEachLive([&](const Sequence& s) { demand.start = std::max(demand.start, s.num_computed); });
   }
   demand.num_prompts = static_cast<int64_t>(prefills_.size()) + num_crowded_out_;
-  budget_ = PrefillBudget(cost_of_step_, options_.target_step_ms, shape_, demand, budget_);
+  const int64_t limit = budget_;
+  budget_ = PrefillBudget(cost_of_step_, options_.target_step_ms, shape_, demand, limit);
+  Hit(Probe::kTimeBoundsPrefill, budget_ < limit);
 }
 
 void Scheduler::PlanPrefills() {
   SharePrefill(budget_, &prefills_);
+  Hit(Probe::kPromptsShareStep,
+      prefills_.size() > 1 && prefills_[0].share < prefills_[0].remaining && prefills_[1].share > 0);
   for (const PrefillShare& prefill : prefills_) {
     if (prefill.share == 0) continue;
     const auto at = PlaceOf(*prefill.group);
@@ -311,6 +334,8 @@ bool Scheduler::Restore(Sequence* s, size_t index) {
   while (kv_.pool().num_free() < needed) {
     if (!PreemptAfter(index)) return false;
   }
+  Hit(Probe::kSwapInAfterSiblingFinished,
+      s->group->num_unfinished() < static_cast<int64_t>(s->group->sequences.size()));
   kv_.SwapIn(s, plan_);
   return true;
 }
@@ -350,7 +375,12 @@ int64_t Scheduler::PlanPrefill(Sequence* s, size_t index, int64_t limit) {
   kv_.Grow(s, tokens, plan_, fresh);
   Charge(s, kPromptCost * static_cast<double>(s->num_computed - std::max(s->num_charged, s->num_computed - tokens)));
   prefilled_.push_back(s);
+  if (Planted(Defect::kPublishedInSamePlan)) kv_.Publish(s);
+  Hit(Probe::kReplayAfterFork, s->group->forked && fresh != nullptr && !swapped);
+  Hit(Probe::kBeamsReplayed, s->group->beams.size() > 1 && fresh != nullptr && !swapped);
   const bool sample = s->num_remaining() == 0 && s->wants_sample();
+  Hit(Probe::kChunkedPrefill, !sample);
+  Hit(Probe::kForkInLastChunk, sample && !s->group->forked && fresh == nullptr && s->group->sequences.size() > 1);
   plan_->prefill.push_back({static_cast<uint32_t>(s->seq), static_cast<uint32_t>(tokens), sample});
   NotePromptRows(s, tokens);
   s->group->planned_step = build_;
@@ -379,7 +409,8 @@ void Scheduler::PlanFork(Sequence* leader) {
     if (&child == leader) continue;
     child.seq = static_cast<int32_t>(TakeSeq());
     kv_.Fork(*leader, &child);
-    plan_->forks.push_back({static_cast<uint32_t>(leader->seq), static_cast<uint32_t>(child.seq), child.index});
+    const uint32_t choice = Planted(Defect::kForkDrawsAsLeader) ? leader->index : child.index;
+    plan_->forks.push_back({static_cast<uint32_t>(leader->seq), static_cast<uint32_t>(child.seq), choice});
     prefill_samples_.push_back(&child);
     ++child.in_flight;
   }

@@ -21,6 +21,7 @@
 
 #include "absl/time/time.h"
 #include "coordinator/kv/kv_manager.h"
+#include "coordinator/request/probe.h"
 #include "coordinator/request/sequence_group.h"
 #include "coordinator/scheduler/draft_planner.h"
 #include "coordinator/scheduler/prefill_budget.h"
@@ -68,6 +69,7 @@ class Scheduler {
 
   // Undoes a plan that computes nothing and is not sent: what has ended goes with a later one.
   void TakeBackFinished(StepPlan* plan) {
+    Hit(Probe::kFinishedWaitsForStep);
     finished_.swap(plan->finished);
     kv_.TakeBackHostFrees(plan);
   }
@@ -110,6 +112,8 @@ class Scheduler {
   const kv::KvManager& kv() const { return kv_; }
   const std::vector<request::SequenceGroup*>& running() const { return running_; }
   const WaitingQueue& waiting() const { return waiting_; }
+  // Whether `a` stands before `b` when both run.
+  bool Precedes(const request::SequenceGroup& a, const request::SequenceGroup& b) const;
   const TenantCounters& tenants() const { return tenants_; }
   int64_t admitted_tokens() const { return admitted_tokens_; }  // of prompts, again at every admission
   int64_t num_preemptions() const { return num_preemptions_; }
@@ -146,8 +150,6 @@ class Scheduler {
   // `promised` blocks are free but others need them to finish their prompts.
   bool CanAdmit(request::SequenceGroup* group, int64_t promised);
   bool SpentFit(const request::SequenceGroup& group) const;
-  // The order of the running groups.
-  bool Precedes(const request::SequenceGroup& a, const request::SequenceGroup& b) const;
   // Where the group stands among them, or would.
   std::vector<request::SequenceGroup*>::iterator PlaceOf(const request::SequenceGroup& group);
   // Gives a sequence its place on the ranks, with what the prefix cache has of it.

@@ -3,7 +3,10 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <vector>
 
+#include "coordinator/request/planted.h"
+#include "coordinator/request/probe.h"
 #include "coordinator/scheduler/preemption.h"
 #include "coordinator/scheduler/scheduler.h"
 
@@ -27,7 +30,8 @@ void Scheduler::MakeWayForSuspects() {
   suspect_ = NextSuspect();
   has_suspects_ = suspect_ != nullptr;
   if (!has_suspects_) return;
-  while (!running_.empty()) StepBack(running_.size() - 1);
+  Hit(Probe::kSuspectRunsAlone, !running_.empty());
+  while (!running_.empty() && !Planted(Defect::kSuspectHasCompany)) StepBack(running_.size() - 1);
 }
 
 int64_t Scheduler::BlocksToCome(SequenceGroup* group) {
@@ -43,24 +47,28 @@ int64_t Scheduler::BlocksToCome(SequenceGroup* group) {
 
 // R2 of preemption.h.
 bool Scheduler::SpentFit(const SequenceGroup& group) const {
-  if (!Spent(group, options_.max_preemptions)) return true;
+  if (!Spent(group, options_.max_preemptions) || Planted(Defect::kSpentDoNotFit)) return true;
   int64_t blocks = WorstCaseBlocks(group);
   for (const SequenceGroup* other : running_) {
     if (!Spent(*other, options_.max_preemptions)) break;  // they stand before all others
     blocks += WorstCaseBlocks(*other);
   }
+  Hit(blocks <= kv_.pool().num_total() ? Probe::kSpentFits : Probe::kSpentAwaitsSpent);
   return blocks <= kv_.pool().num_total();
 }
 
 bool Scheduler::CanAdmit(SequenceGroup* group, int64_t promised) {
   if (num_seqs_ + group->num_unfinished() > options_.max_num_seqs) return false;
   // What was sampled before a preemption must be known before the group can be computed again.
+  Hit(Probe::kAdmissionAwaitsResult, group->num_in_flight() > 0);
   if (group->num_in_flight() > 0) return false;
   if (!SpentFit(*group)) return false;
   // A reserve for the running groups, so that admission does not cause preemption at once: what they grow by in the
   // next half block's worth of steps.
   const int64_t reserve = running_.empty() ? 0 : 1 + kv_.pool().num_total() / 100 + num_seqs_ / 2;
-  return BlocksToCome(group) + promised + reserve <= kv_.pool().num_free();
+  const int64_t blocks = BlocksToCome(group) + promised, free = kv_.pool().num_free();
+  Hit(Probe::kAdmissionKeepsReserve, blocks <= free && blocks + reserve > free);
+  return blocks + reserve <= free;
 }
 
 void Scheduler::Admit() {
@@ -75,13 +83,14 @@ void Scheduler::Admit() {
       num_crowded_out_ = waiting_.size();
       return;
     }
-    if (has_suspects_ && !running_.empty()) return;
+    if (has_suspects_ && !running_.empty() && !Planted(Defect::kSuspectHasCompany)) return;
     SequenceGroup* group = has_suspects_ ? suspect_ : waiting_.Next(tenants_);
     if (!CanAdmit(group, promised)) return;
     waiting_.Remove(group);
     num_seqs_ += group->num_unfinished();
     admitted_tokens_ += group->prompt_len();
-    running_.insert(PlaceOf(*group), group);
+    Hit(Probe::kAdmittedBeforeOlder, !running_.empty() && group->id < running_.back()->id);
+    running_.insert(Planted(Defect::kResumedOutOfOrder) ? running_.end() : PlaceOf(*group), group);
     promised += BlocksToCome(group);
     const PrefillShare prefill = {group, PrefillRemaining(group), 0};
     tokens += prefill.remaining;
@@ -125,6 +134,7 @@ void Scheduler::NoteSwap(int64_t blocks, double seconds) {
 bool Scheduler::ShouldSwap(SequenceGroup* group) const {
   if (options_.preemption_mode == PreemptionMode::kRecompute) return false;
   const int64_t blocks = kv_.UniqueBlocks(group);
+  Hit(Probe::kHostPoolTooSmall, blocks > kv_.host_pool().num_free());
   if (blocks == 0 || blocks > kv_.host_pool().num_free()) return false;
   if (options_.preemption_mode == PreemptionMode::kSwap) return true;
   int64_t tokens = 0;
@@ -145,11 +155,22 @@ void Scheduler::Preempt(size_t index) {
 void Scheduler::StepBack(size_t index) {
   SequenceGroup* group = running_[index];
   CHECK_NE(group->planned_step, build_) << "request " << group->request.request_id << " is in the plan";
-  if (ShouldSwap(group)) {
+  const bool swap = ShouldSwap(group);
+  const bool forked = group->forked && group->num_unfinished() > 1;
+  Hit(Probe::kPreemptForkedBySwap, forked && swap);
+  Hit(Probe::kPreemptForkedByRecompute, forked && !swap);
+  Hit(Probe::kPreemptBeforeFork, !group->forked);
+  Hit(Probe::kBeamsPreempted, group->beams.size() > 1);
+  Hit(Probe::kPreemptInFlight, group->num_in_flight() > 0);
+  Hit(Probe::kPreemptedThrice, group->num_preemptions == 2);
+  if (swap) {
     kv_.SwapOut(group, plan_);
     ++num_swaps_;
   }
-  for (Sequence& s : group->sequences) Leave(&s, &plan_->finished);
+  std::vector<uint32_t> untold;  // of a planted defect
+  for (Sequence& s : group->sequences) {
+    Leave(&s, Planted(Defect::kRanksNotToldOfPreemption) ? &untold : &plan_->finished);
+  }
   num_seqs_ -= group->num_unfinished();
   running_.erase(running_.begin() + static_cast<int64_t>(index));
   waiting_.Add(group);

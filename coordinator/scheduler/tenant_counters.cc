@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "coordinator/request/planted.h"
+#include "coordinator/request/probe.h"
+
 namespace quire::scheduler {
 
 double TenantCounters::LeastActive(double none) const {
@@ -21,7 +24,9 @@ void TenantCounters::Arrive(const std::string& name) {
   Tenant& tenant = it->second;
   if (tenant.requests == 0) {
     if (!fresh) --num_idle_;
-    tenant.counter = std::max(tenant.counter, LeastActive(tenant.counter));
+    const double least = LeastActive(tenant.counter);
+    Hit(Probe::kTenantLifted, least > tenant.counter);
+    if (!Planted(Defect::kTenantNotLifted)) tenant.counter = std::max(tenant.counter, least);
   }
   ++tenant.requests;
 }

@@ -37,7 +37,7 @@ MAY_INCLUDE = {
     "coordinator/scheduler/step_plan.h": [],
     "coordinator/engine": ["coordinator/scheduler", "coordinator/kv", "coordinator/request", "coordinator/spec",
                            "coordinator/cluster/worker_group.h", "coordinator/metrics"],
-    "coordinator/cluster": ["coordinator/scheduler/step_plan.h", "coordinator/metrics", "proto"],
+    "coordinator/cluster": ["coordinator/request/planted.h", "coordinator/scheduler/step_plan.h", "coordinator/metrics", "proto"],
     "coordinator/text": [],
     "coordinator/metrics": [],
     "coordinator/frontend": ["coordinator/engine", "coordinator/text", "coordinator/request", "coordinator/scheduler/step_plan.h",
