@@ -113,9 +113,12 @@ ABSL_FLAG(int32_t, max_preemptions_per_request, 8,
           "How often a request may lose its place for want of KV blocks. After that it comes back only when its worst "
           "case fits, and then keeps its place until its end, before all others. 0 = so from the start: nobody is "
           "preempted, and fewer run.");
-ABSL_FLAG(std::string, speculative_method, "none",
-          "Guess the next tokens and check them in one step: none, or ngram (what followed the last tokens when they "
-          "stood earlier in prompt or output). Never changes a token or log-prob.");
+ABSL_FLAG(
+    std::string, speculative_method, "none",
+    "Guess the next tokens and check them in one step: none, ngram (what followed the last tokens when they stood "
+    "earlier in prompt or output), or draft_model (--speculative_model). Never changes a token or log-prob.");
+ABSL_FLAG(std::string, speculative_model, "",
+          "draft_model: directory of a smaller model with the same vocabulary, on every worker's host.");
 ABSL_FLAG(int32_t, num_speculative_tokens, 4,
           "Most tokens guessed at once for a sequence, 1 to 16; fewer where guesses were wrong lately.");
 ABSL_FLAG(int32_t, prompt_lookup_min, 2, "ngram: least number of last tokens that must stand earlier.");
@@ -186,7 +189,8 @@ absl::StatusOr<scheduler::PreemptionMode> ParsePreemptionMode(const std::string&
 absl::StatusOr<spec::Method> ParseSpeculativeMethod(const std::string& name) {
   if (name == "none") return spec::Method::kNone;
   if (name == "ngram") return spec::Method::kNgram;
-  return absl::InvalidArgumentError(absl::StrCat("--speculative_method=", name, " must be none or ngram"));
+  if (name == "draft_model") return spec::Method::kDraftModel;
+  return absl::InvalidArgumentError(absl::StrCat("--speculative_method=", name, " must be none, ngram or draft_model"));
 }
 
 // Rows of logits in one step: drafts share those of max_num_seqs sequences, but a few sequences may have some each.
@@ -201,8 +205,11 @@ absl::Status CheckFlags() {
   if (absl::GetFlag(FLAGS_model).empty()) return absl::InvalidArgumentError("--model=DIR is required; see --help");
   if (absl::Status s = ParsePreemptionMode(absl::GetFlag(FLAGS_preemption_mode)).status(); !s.ok()) return s;
   if (absl::Status s = ParsePolicy(absl::GetFlag(FLAGS_scheduling_policy)).status(); !s.ok()) return s;
-  absl::Status spec = ParseSpeculativeMethod(absl::GetFlag(FLAGS_speculative_method)).status();
-  if (!spec.ok()) return spec;
+  const absl::StatusOr<spec::Method> method = ParseSpeculativeMethod(absl::GetFlag(FLAGS_speculative_method));
+  if (!method.ok()) return method.status();
+  if ((*method == spec::Method::kDraftModel) == absl::GetFlag(FLAGS_speculative_model).empty()) {
+    return absl::InvalidArgumentError("--speculative_method=draft_model and --speculative_model=DIR go together");
+  }
   const struct {
     const char* name;
     int64_t value, least, most;
@@ -313,6 +320,9 @@ absl::StatusOr<cluster::GrpcWorkerGroupOptions> GroupOptions() {
   formation.load.memory_utilization = absl::GetFlag(FLAGS_gpu_memory_utilization);
   formation.load.kv_cache_memory_bytes = absl::GetFlag(FLAGS_kv_cache_memory_bytes);
   formation.load.swap_space_bytes = absl::GetFlag(FLAGS_swap_space_bytes);
+  if (!absl::GetFlag(FLAGS_speculative_model).empty()) {
+    formation.load.speculative_model = AbsolutePath(absl::GetFlag(FLAGS_speculative_model));
+  }
   formation.load.max_logit_rows = static_cast<uint32_t>(MaxLogitRows());
   formation.load.num_device_blocks_override = absl::GetFlag(FLAGS_num_device_blocks_override);
   return options;

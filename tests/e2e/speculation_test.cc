@@ -118,6 +118,32 @@ TEST_P(SpeculationTest, NgramDraftsChangeNothing) {
   }
 }
 
+// The model as its own draft model: nearly every draft is right, prefix cache, swaps and shared prompts included.
+TEST_P(SpeculationTest, ADraftModelChangesNothing) {
+  const std::string workers = absl::StrCat("--workers=local:", GetParam());
+  const auto [requests, plain] = WithoutDrafts(workers);
+  const std::vector<std::string> draft = {workers, "--speculative_method=draft_model",
+                                          absl::StrCat("--speculative_model=", kDemoModel)};
+  {
+    Cluster cluster(draft);
+    ExpectSame(RunTogether(&cluster, requests), plain);
+    ExpectSame(RunTogether(&cluster, requests), plain);  // on cached prompts
+    EXPECT_TRUE(cluster.AwaitIdle(absl::Seconds(10)));
+    EXPECT_GT(Acceptance(cluster.Loads()), 0.9);
+  }
+  std::vector<std::string> tight = draft;
+  for (const std::string& flag : {std::string("--num_device_blocks_override=45"), std::string("--preemption_mode=swap"),
+                                  std::string("--max_num_batched_tokens=80"), std::string("--max_num_seqs=24"),
+                                  absl::StrCat("--swap_space_bytes=", 64 << 20)}) {
+    tight.push_back(flag);
+  }
+  Cluster cluster(tight);
+  ExpectSame(RunTogether(&cluster, requests), plain);
+  EXPECT_TRUE(cluster.AwaitIdle(absl::Seconds(10)));
+  EXPECT_GT(cluster.Loads().num_swaps(), 0u) << "the cache was not small enough to prove anything";
+  EXPECT_GT(Acceptance(cluster.Loads()), 0.9);
+}
+
 INSTANTIATE_TEST_SUITE_P(TensorParallel, SpeculationTest, ::testing::Values(1, 2));
 
 }  // namespace

@@ -1,6 +1,8 @@
 // From items to flat arrays: see the header for the order of draws.
 #include "worker/runtime/batch_input.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -17,8 +19,7 @@ absl::Status Bad(const Parts&... parts) {
 
 }  // namespace
 
-absl::Status BatchInput::TakeDrafts(const v1::Step& step, absl::Span<const uint32_t> draft_ids,
-                                    const TableLimits& table) {
+absl::Status BatchInput::TakeDrafts(const v1::Step& step, bool drafts_follow, const TableLimits& table) {
   num_drafts_.assign(step.decode_size(), 0);
   drafts_.clear();
   if (step.drafts_size() % 2 != 0) return Bad("drafts: ", step.drafts_size(), " numbers are not pairs");
@@ -35,16 +36,27 @@ absl::Status BatchInput::TakeDrafts(const v1::Step& step, absl::Span<const uint3
     total += count;
     num_drafts_[item] = static_cast<int32_t>(count);
   }
-  if (static_cast<int64_t>(draft_ids.size()) != total)
-    return Bad(draft_ids.size(), " draft_ids for ", total, " drafts");
-  for (const uint32_t id : draft_ids) {
+  const int64_t wanted = drafts_follow ? 0 : total;
+  if (step.draft_ids_size() != wanted) return Bad(step.draft_ids_size(), " draft_ids, must be ", wanted);
+  if (drafts_follow) drafts_.assign(total, 0);
+  for (const uint32_t id : step.draft_ids()) {
     if (id >= static_cast<uint32_t>(table.vocab_size)) return Bad("draft ", id, ", the vocabulary ", table.vocab_size);
     drafts_.push_back(static_cast<int32_t>(id));
   }
   return absl::OkStatus();
 }
 
-absl::Status BatchInput::Build(const v1::Step& step, absl::Span<const uint32_t> draft_ids, SequenceTable* table) {
+void BatchInput::FillDrafts(absl::Span<const int32_t> drafts) {
+  CHECK_EQ(drafts.size(), drafts_.size());
+  drafts_.assign(drafts.begin(), drafts.end());
+  for (size_t i = 0; i < items_.size(); ++i) {
+    const Item& item = items_[i];
+    std::copy_n(drafts_.begin() + item.first_draft, item.num_drafts,
+                token_ids_.begin() + query_start_[i + 1] - item.num_drafts);
+  }
+}
+
+absl::Status BatchInput::Build(const v1::Step& step, bool drafts_follow, SequenceTable* table) {
   ++build_;
   writers_.resize(table->limits().num_blocks);
   items_.clear();
@@ -59,7 +71,7 @@ absl::Status BatchInput::Build(const v1::Step& step, absl::Span<const uint32_t> 
   if (step.prefill_size() % 3 != 0) return Bad("prefill: ", step.prefill_size(), " numbers are not groups of 3");
   const int num_items = step.decode_size() + step.prefill_size() / 3;
   if (num_items > limits_.max_num_seqs) return Bad(num_items, " items, max_num_seqs is ", limits_.max_num_seqs);
-  if (absl::Status s = TakeDrafts(step, draft_ids, table->limits()); !s.ok()) return s;
+  if (absl::Status s = TakeDrafts(step, drafts_follow, table->limits()); !s.ok()) return s;
   for (int i = 0; i < step.decode_size(); ++i) {
     const int32_t drafts = num_drafts_[i];
     if (absl::Status s = AddItem(step.decode(i), 1 + drafts, drafts, /*sample=*/true, table); !s.ok()) return s;

@@ -52,9 +52,12 @@ class BatchInput final {
 
   explicit BatchInput(const BatchLimits& limits) : limits_(limits) {}
 
-  // Builds the arrays from the items of a step that the table has applied. `draft_ids`: of all drafted items, in order.
-  // Errors: INVALID_ARGUMENT with the ids and both numbers.
-  absl::Status Build(const v1::Step& step, absl::Span<const uint32_t> draft_ids, SequenceTable* table);
+  // Builds the arrays from the items of a step that the table has applied. With `drafts_follow` the
+  // step names no drafts, they come by FillDrafts. Errors: INVALID_ARGUMENT with the ids and both numbers.
+  absl::Status Build(const v1::Step& step, bool drafts_follow, SequenceTable* table);
+
+  // The drafts of all drafted items, in order. Requires: as many as the built step has, of the vocabulary.
+  void FillDrafts(absl::Span<const int32_t> drafts);
 
   // Views of the arrays; valid until the next Build.
   ForwardBatch forward_batch() const;
@@ -70,7 +73,7 @@ class BatchInput final {
 
  private:
   // Takes the drafts of the step and checks them; num_drafts_ tells each decode item's number.
-  absl::Status TakeDrafts(const v1::Step& step, absl::Span<const uint32_t> draft_ids, const TableLimits& table);
+  absl::Status TakeDrafts(const v1::Step& step, bool drafts_follow, const TableLimits& table);
   absl::Status AddItem(uint32_t seq, int32_t num_tokens, int32_t num_drafts, bool sample, SequenceTable* table);
   absl::Status CheckItem(const Item& item, const Sequence* s, bool sample, const TableLimits& table);
   absl::Status ClaimBlocks(uint32_t seq, const Sequence& s, int32_t num_tokens, int32_t block_size);

@@ -22,7 +22,7 @@ uint64_t Mix(uint64_t h, uint64_t value) {
 
 }  // namespace
 
-FakeModel::FakeModel() {
+FakeModel::FakeModel(uint64_t salt) : salt_(salt) {
   facts_.vocab_size = kVocab;
   facts_.max_model_len = kMaxModelLen;
   facts_.eos_token_ids = {1};
@@ -67,6 +67,7 @@ absl::StatusOr<kernels::TensorView> FakeModel::RowLogits(absl::Span<const int32_
       }
       hash = Mix(hash, slot.token_plus_one);
     }
+    if (salt_ != 0 && Mix(hash, salt_) % 4 == 0) hash = Mix(hash, salt_);
     for (int32_t v = 0; v < kVocab; ++v) {
       logits_[row * kVocab + v] = static_cast<float>(Mix(hash, v + 1000) % 4096) / 512.0f;
     }

@@ -15,7 +15,8 @@ class FakeModel final : public Model {
   static constexpr int32_t kVocab = 61;
   static constexpr int32_t kMaxModelLen = 256;
 
-  FakeModel();
+  // Models of other `salt` mostly agree with that of 0.
+  explicit FakeModel(uint64_t salt = 0);
   const ModelFacts& facts() const override { return facts_; }
   kernels::KvCacheLayout CacheLayout(int64_t block_size) const override;
   absl::StatusOr<kernels::TensorView> Forward(const ForwardBatch& batch, const kernels::KvCacheView& cache) override;
@@ -25,6 +26,7 @@ class FakeModel final : public Model {
   const std::vector<float>& last_logits() const { return logits_; }
 
  private:
+  const uint64_t salt_;
   ModelFacts facts_;
   ForwardBatch batch_;  // of the last Forward
   kernels::KvCacheView cache_;

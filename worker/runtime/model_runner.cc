@@ -9,35 +9,57 @@
 
 namespace quire::worker {
 
-ModelRunner::ModelRunner(const RunnerOptions& options, kernels::Backend* backend, Model* model, KvCache* cache)
+ModelRunner::ModelRunner(const RunnerOptions& options, kernels::Backend* backend, Model* model, KvCache* cache,
+                         DraftProposer* proposer)
     : options_(options),
       backend_(backend),
       model_(model),
       cache_(cache),
+      proposer_(proposer),
       table_(options.table),
       batch_(options.batch),
       scorer_(options.batch.max_num_seqs) {}
 
 absl::Status ModelRunner::Run(const v1::Step& step, v1::Done* done) {
   if (absl::Status s = table_.Apply(step); !s.ok()) return s;
-  if (absl::Status s = batch_.Build(step, absl::MakeConstSpan(step.draft_ids()), &table_); !s.ok()) return s;
+  if (absl::Status s = batch_.Build(step, /*drafts_follow=*/proposer_ != nullptr, &table_); !s.ok()) return s;
   const int64_t start = absl::GetCurrentTimeNanos();
-  if (absl::Status s = cache_->Move(step); !s.ok()) return s;
+  if (absl::Status s = Move(step); !s.ok()) return s;
   if (step.swap_outs_size() + step.swap_ins_size() > 0) {
     done->set_swap_us(static_cast<uint32_t>((absl::GetCurrentTimeNanos() - start) / 1000));
   }
   rows_.clear();
   accepted_.clear();
   if (!batch_.items().empty()) {
+    if (proposer_ != nullptr) {
+      if (absl::Status s = Propose(); !s.ok()) return s;
+    }
     if (absl::Status s = Compute(); !s.ok()) return s;
     if (absl::Status s = scorer_.Score(batch_, &table_, model_, backend_, options_.rank == 0 ? done : nullptr);
         !s.ok()) {
       return s;
     }
     Commit();
-    done->set_collective_us(static_cast<uint32_t>(model_->last_collective_us()));
+    int64_t collective_us = model_->last_collective_us();
+    if (proposer_ != nullptr) {
+      if (absl::Status s = proposer_->CatchUp(batch_, accepted_, &table_); !s.ok()) return s;
+      collective_us += proposer_->collective_us();
+    }
+    done->set_collective_us(static_cast<uint32_t>(collective_us));
   }
   Report(done);
+  return absl::OkStatus();
+}
+
+absl::Status ModelRunner::Move(const v1::Step& step) {
+  if (absl::Status s = cache_->Move(step); !s.ok()) return s;
+  return proposer_ == nullptr ? absl::OkStatus() : proposer_->Move(step);
+}
+
+absl::Status ModelRunner::Propose() {
+  absl::StatusOr<absl::Span<const int32_t>> drafts = proposer_->Propose(batch_, &table_);
+  if (!drafts.ok()) return drafts.status();
+  batch_.FillDrafts(*drafts);
   return absl::OkStatus();
 }
 

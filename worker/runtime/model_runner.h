@@ -21,6 +21,7 @@
 #include "kernels/backend.h"
 #include "worker/model/model.h"
 #include "worker/runtime/batch_input.h"
+#include "worker/runtime/draft_proposer.h"
 #include "worker/runtime/kv_cache.h"
 #include "worker/runtime/prompt_scorer.h"
 #include "worker/runtime/sequence_table.h"
@@ -40,14 +41,17 @@ struct RunnerOptions {
 
 class ModelRunner final {
  public:
-  // Requires: backend, model and cache outlive the runner.
-  ModelRunner(const RunnerOptions& options, kernels::Backend* backend, Model* model, KvCache* cache);
+  // `proposer`: null = drafts come with the plan. Requires: all outlive the runner.
+  ModelRunner(const RunnerOptions& options, kernels::Backend* backend, Model* model, KvCache* cache,
+              DraftProposer* proposer = nullptr);
 
   // Runs one step and fills tokens, log-probs (of the prompt too), block usage and collective_us of `done`; ids and times are the caller's.
   // Errors: INVALID_ARGUMENT a plan that cannot be; a collective's or the backend's own.
   absl::Status Run(const v1::Step& step, v1::Done* done);
 
  private:
+  absl::Status Move(const v1::Step& step);
+  absl::Status Propose();
   absl::Status Compute();
   void Draw(const kernels::TensorView& logits);
   // What penalties see before a draw behind drafts. Valid until the next Draw.
@@ -61,6 +65,7 @@ class ModelRunner final {
   kernels::Backend* const backend_;
   Model* const model_;
   KvCache* const cache_;
+  DraftProposer* const proposer_;
   SequenceTable table_;
   BatchInput batch_;
   PromptScorer scorer_;

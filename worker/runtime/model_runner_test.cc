@@ -31,7 +31,7 @@ std::unique_ptr<kernels::Backend> TestBackend(bool reference = true) {
 // A model with its cache and runner.
 struct Rig {
   Rig(kernels::Backend* backend, Model* model, int32_t num_blocks, int32_t block_size, int32_t max_num_seqs = 128,
-      int rank = 0) {
+      int rank = 0, Model* draft = nullptr) {
     limits = {model->facts().vocab_size, model->facts().max_model_len, block_size, num_blocks, 0};
     kernels::KvCacheLayout layout = model->CacheLayout(block_size);
     layout.num_blocks = num_blocks;
@@ -40,10 +40,17 @@ struct Rig {
     options.rank = rank;
     options.table = limits;
     options.batch = {max_num_seqs, 2048, 1024};
-    runner = std::make_unique<ModelRunner>(options, backend, model, cache.get());
+    if (draft != nullptr) {
+      kernels::KvCacheLayout draft_layout = draft->CacheLayout(block_size);
+      draft_layout.num_blocks = num_blocks;
+      draft_cache = *KvCache::Create(draft_layout, 0, backend);
+      proposer = std::make_unique<DraftProposer>(backend, draft, draft_cache.get());
+    }
+    runner = std::make_unique<ModelRunner>(options, backend, model, cache.get(), proposer.get());
   }
   TableLimits limits;
-  std::unique_ptr<KvCache> cache;
+  std::unique_ptr<KvCache> cache, draft_cache;
+  std::unique_ptr<DraftProposer> proposer;
   std::unique_ptr<ModelRunner> runner;
 };
 
@@ -117,6 +124,58 @@ TEST(ModelRunnerTest, SameBytesInAnyCompany) {
   auto backend = TestBackend();
   FakeModel model;
   ExpectSameBytes(backend.get(), &model, FakeModel::kVocab, 64, 30);
+}
+
+// With a draft model that is mostly right, and one that is the model itself: the same bytes, and then every draft is
+// accepted but where penalties would have had to see the drafts before.
+TEST(ModelRunnerTest, ADraftModelChangesNothing) {
+  auto backend = TestBackend();
+  FakeModel model;
+  std::vector<TestRequest> requests = MixedRequests(40, FakeModel::kVocab, 40);
+  std::vector<std::vector<TestOutput>> alone;
+  for (const TestRequest& request : requests) {
+    Rig rig(backend.get(), &model, 200, 16);
+    alone.push_back(PlanDriver(rig.runner.get(), rig.limits, 1).Run({request}, {})[0]);
+  }
+  for (const uint64_t salt : {0, 77}) {
+    int drafted = 0, accepted = 0, preemptions = 0;
+    for (int seed = 1; seed <= 10; ++seed) {
+      FakeModel draft(salt);
+      Rig rig(backend.get(), &model, 600, 16, 128, 0, &draft);
+      TestSchedule schedule;
+      schedule.seed = seed;
+      schedule.max_chunk = 7;
+      schedule.preempt_chance = 0.03;
+      schedule.oracle = &alone;
+      schedule.draft_model = true;
+      PlanDriver driver(rig.runner.get(), rig.limits, seed);
+      EXPECT_EQ(driver.Run(requests, schedule), alone) << "seed " << seed;
+      drafted += driver.drafted();
+      accepted += driver.accepted();
+      preemptions += driver.preemptions();
+    }
+    EXPECT_GT(preemptions, 0);
+    EXPECT_GT(accepted, drafted / 4);
+    EXPECT_LT(accepted, drafted);
+    if (salt == 0) EXPECT_GT(accepted, drafted * 9 / 10);
+  }
+  // Without penalties the model's own guesses are never wrong: its draft cache misses nothing.
+  for (TestRequest& request : requests) {
+    request.sampling.set_repetition_penalty(1.0f);
+    request.sampling.set_frequency_penalty(0);
+    request.sampling.set_presence_penalty(0);
+  }
+  FakeModel draft;
+  Rig plain(backend.get(), &model, 600, 16), rig(backend.get(), &model, 600, 16, 128, 0, &draft);
+  const auto want = PlanDriver(plain.runner.get(), plain.limits, 1).Run(requests, {});
+  TestSchedule schedule;
+  schedule.oracle = &want;
+  schedule.draft_model = true;
+  schedule.preempt_chance = 0.03;
+  PlanDriver driver(rig.runner.get(), rig.limits, 2);
+  EXPECT_EQ(driver.Run(requests, schedule), want);
+  EXPECT_GT(driver.drafted(), 0);
+  EXPECT_EQ(driver.accepted(), driver.drafted());
 }
 
 TEST(ModelRunnerTest, ChoicesOfAForkDiffer) {

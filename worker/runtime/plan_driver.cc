@@ -137,7 +137,9 @@ void PlanDriver::AddItem(size_t index, int max_chunk) {
       step_.add_drafts(step_.decode_size());
       step_.add_drafts(static_cast<uint32_t>(drafts.size()));
     }
-    for (const int32_t draft : drafts) step_.add_draft_ids(static_cast<uint32_t>(draft));
+    for (const int32_t draft : drafts) {
+      if (!draft_model_) step_.add_draft_ids(static_cast<uint32_t>(draft));
+    }
     step_.add_decode(seq);
   } else {
     for (const uint32_t v : {seq, static_cast<uint32_t>(n), static_cast<uint32_t>(sample)}) step_.add_prefill(v);
@@ -219,6 +221,7 @@ std::vector<std::vector<TestOutput>> PlanDriver::Run(const std::vector<TestReque
   random_.seed(schedule.seed);
   requests_ = &requests;
   oracle_ = schedule.oracle;
+  draft_model_ = schedule.draft_model;
   outputs_.clear();
   live_.clear();
   for (size_t i = 0; i < requests.size(); ++i) {

@@ -38,6 +38,7 @@ struct TestSchedule {
   int max_running = 64;
   // With outputs to draft from: decode items carry drafts, right or wrong by chance.
   const std::vector<std::vector<TestOutput>>* oracle = nullptr;
+  bool draft_model = false;  // the runner has one: it drafts itself
 };
 
 // Default sampling fields: greedy, no log-probs.
@@ -104,6 +105,7 @@ class PlanDriver final {
   };
   std::vector<PromptRowsItem> prompt_rows_;  // of the step, in reply order
   const std::vector<std::vector<TestOutput>>* oracle_ = nullptr;
+  bool draft_model_ = false;
   std::vector<int> drafts_;  // by drawing item
   int preemptions_ = 0;
   int drafted_ = 0;

@@ -135,6 +135,8 @@ void Session::Fail(const absl::Status& error) {
 void Session::Free() {
   if (runner_ != nullptr) context_->on_ready(false);
   runner_.reset();
+  proposer_.reset();
+  draft_cache_.reset();
   cache_.reset();
   context_->shards->Keep(std::exchange(shard_, {}));
   std::unique_ptr<Communicator> comm;
@@ -260,8 +262,42 @@ absl::Status Session::LoadShard(const v1::Load& load) {
         absl::StrCat("max_model_len ", load.max_model_len(), " is over the model's own limit of ", longest));
   }
   max_model_len_ = load.max_model_len() == 0 ? longest : static_cast<int32_t>(load.max_model_len());
+  return LoadDraft(load, std::move(options));
+}
+
+absl::Status Session::LoadDraft(const v1::Load& load, LoadOptions options) {
+  if (load.speculative_model().empty()) {
+    shard_.draft.reset();
+    return absl::OkStatus();
+  }
+  options.model_dir = load.speculative_model();
+  options.max_num_logit_rows = load.max_num_seqs();
+  options.progress = nullptr;
+  const std::string key = ShardKey(options);
+  if (shard_.draft == nullptr || key.empty() || key != shard_.draft_key) {
+    shard_.draft.reset();
+    absl::StatusOr<std::unique_ptr<Model>> draft = context_->load_model(options, context_->backend, shard_.comm.get());
+    if (!draft.ok()) {
+      return absl::Status(draft.status().code(), absl::StrCat("draft model: ", draft.status().message()));
+    }
+    shard_.draft = *std::move(draft);
+    shard_.draft_key = key;
+  }
+  const ModelFacts& draft = shard_.draft->facts();
+  if (draft.vocab_size != shard_.model->facts().vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat("draft model ", options.model_dir, " has a vocabulary of ",
+                                                   draft.vocab_size, ", the model one of ",
+                                                   shard_.model->facts().vocab_size, "; they must be the same"));
+  }
+  if (draft.max_model_len < max_model_len_) {
+    return absl::InvalidArgumentError(absl::StrCat("draft model ", options.model_dir, " has at most ",
+                                                   draft.max_model_len, " tokens of context, max_model_len is ",
+                                                   max_model_len_, "; lower max_model_len"));
+  }
   return absl::OkStatus();
 }
+
+kernels::KvCacheLayout Session::DraftLayout() const { return shard_.draft->CacheLayout(load_.block_size()); }
 
 void Session::ReportProgress(int64_t bytes_loaded, int64_t bytes_total) {
   const absl::Time now = absl::Now();
@@ -293,9 +329,13 @@ absl::Status Session::PlanCache(const v1::Load& load, int64_t ranks_sharing) {
   request.kv_cache_memory_bytes = static_cast<int64_t>(load.kv_cache_memory_bytes());
   request.swap_space_bytes = static_cast<int64_t>(load.swap_space_bytes());
   request.block_bytes = shard_.model->CacheLayout(load.block_size()).block_bytes();
+  request.max_logit_rows = MaxLogitRows(load);
+  if (shard_.draft != nullptr) {  // both caches have every block
+    request.block_bytes += DraftLayout().block_bytes();
+    request.max_logit_rows += load.max_num_seqs();
+  }
   request.block_size = load.block_size();
   request.max_num_seqs = load.max_num_seqs();
-  request.max_logit_rows = MaxLogitRows(load);
   request.max_model_len = max_model_len_;
   request.max_num_batched_tokens = load.max_num_batched_tokens();
   request.vocab_size = shard_.model->facts().vocab_size;
@@ -324,7 +364,16 @@ absl::Status Session::HandleStart(const v1::Start& start) {
                    static_cast<int32_t>(start.device_blocks()), static_cast<int32_t>(start.host_blocks())};
   options.batch = {static_cast<int32_t>(load_.max_num_seqs()), static_cast<int32_t>(load_.max_num_batched_tokens()),
                    MaxLogitRows(load_)};
-  runner_ = std::make_unique<ModelRunner>(options, context_->backend, shard_.model.get(), cache_.get());
+  if (shard_.draft != nullptr) {
+    kernels::KvCacheLayout draft_layout = DraftLayout();
+    draft_layout.num_blocks = start.device_blocks();
+    auto draft_cache = KvCache::Create(draft_layout, start.host_blocks(), context_->backend);
+    if (!draft_cache.ok()) return draft_cache.status();
+    draft_cache_ = *std::move(draft_cache);
+    proposer_ = std::make_unique<DraftProposer>(context_->backend, shard_.draft.get(), draft_cache_.get());
+  }
+  runner_ =
+      std::make_unique<ModelRunner>(options, context_->backend, shard_.model.get(), cache_.get(), proposer_.get());
   v1::RankMessage message;
   message.mutable_started();
   context_->on_ready(true);

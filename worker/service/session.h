@@ -79,6 +79,9 @@ class Session final {
   absl::Status HandleLoad(const v1::Load& load);
   absl::Status FormGroup(const v1::Load& load);
   absl::Status LoadShard(const v1::Load& load);
+  // The draft model, if one is asked for. `options`: those of the model.
+  absl::Status LoadDraft(const v1::Load& load, LoadOptions options);
+  kernels::KvCacheLayout DraftLayout() const;
   absl::Status PlanCache(const v1::Load& load, int64_t ranks_sharing);
   absl::Status HandleStart(const v1::Start& start);
   absl::Status HandleStep(const v1::Step& step, absl::Time received);
@@ -104,6 +107,8 @@ class Session final {
   v1::Load load_;
   LoadedShard shard_;
   std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<KvCache> draft_cache_;
+  std::unique_ptr<DraftProposer> proposer_;
   std::unique_ptr<ModelRunner> runner_;
   int64_t planned_blocks_ = 0;
   int64_t planned_host_blocks_ = 0;

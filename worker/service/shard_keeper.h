@@ -44,11 +44,13 @@ struct LoadedShard {
   std::string key;  // "" = never kept
   std::unique_ptr<CommunicatorSlot> comm;
   std::unique_ptr<Model> model;
+  std::string draft_key;
+  std::unique_ptr<Model> draft;  // null = no draft model
 };
 
 class ShardKeeper final {
  public:
-  // The kept shard if it is what `key` says. Another one is freed before this returns: two would not fit.
+  // The kept shard if it is what `key` says; its draft model is whatever it was. Another one is freed before this returns: two would not fit.
   LoadedShard Take(const std::string& key);
 
   void Keep(LoadedShard shard);
