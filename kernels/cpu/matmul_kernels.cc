@@ -25,7 +25,7 @@ constexpr int kGroupPanels = kParts == 1 ? 4 : 1;
 constexpr int TilePanels(int rows) { return kParts == 1 ? 4 : kParts == 2 && rows <= 2 ? 2 : 1; }
 static_assert(kTilePanelsMax == 4 && (kGroupPanels == 1 || kGroupPanels == TilePanels(kTileRowsMax)));
 
-// How far ahead of its loads a stream is prefetched, in bytes.
+// How far ahead of its loads a tile is prefetched, in bytes of all its streams together.
 constexpr int64_t kPrefetchBytes = 8192;
 
 // A weight's panels by the layout of matmul_kernels.h. Offsets are in elements.
@@ -118,11 +118,13 @@ HWY_NOINLINE void Direct(const MatMulJob& job, int64_t token, int64_t panel, con
   constexpr int64_t kLines = kGroupPanels == 1 ? kPanels : (kPanels * kPanelBytes + 63) / 64;
   constexpr int64_t kLineSteps = kGroupPanels == 1 ? HWY_MAX(1, 64 / kPanelBytes) : 2;  // k steps per prefetch
   const int64_t line_stride = kGroupPanels == 1 ? stride : 64 / static_cast<int64_t>(sizeof(T));
-  const int64_t ahead = std::min(job.cols, kPrefetchBytes / (step * static_cast<int64_t>(sizeof(T))));
+  constexpr int64_t kStreams = kGroupPanels == 1 ? kPanels : 1;
+  const int64_t ahead = std::min(job.cols, kPrefetchBytes / (kStreams * step * static_cast<int64_t>(sizeof(T))));
   Tile<kRows, kPanels> tile;
   tile.Zero();
   int64_t k = 0;
-  const auto run_to = [&](int64_t end, const T* fetch) HWY_ATTR {
+  const T* fetch = w + ahead * step;
+  for (const int64_t end : {job.cols - ahead, job.cols}) {
     for (; k + kLineSteps <= end; k += kLineSteps, w += kLineSteps * step, fetch += kLineSteps * step) {
 #pragma GCC unroll 8
       for (int64_t s = 0; s < (kGroupPanels == 1 ? 1 : kLineSteps); ++s) {
@@ -132,10 +134,8 @@ HWY_NOINLINE void Direct(const MatMulJob& job, int64_t token, int64_t panel, con
 #pragma GCC unroll 8
       for (int64_t s = 0; s < kLineSteps; ++s) Step(tile, x, k + s, w + s * step, stride);
     }
-  };
-  // The last steps fetch the first lines of what comes next.
-  run_to(job.cols - ahead, w + ahead * step);
-  run_to(job.cols, next);
+    fetch = next;  // the last steps fetch the first lines of what comes next
+  }
   for (; k < job.cols; ++k, w += step) Step(tile, x, k, w, stride);
   StoreTile(tile, job, token, panel);
 }
