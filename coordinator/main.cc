@@ -1,9 +1,9 @@
-// The coordinator process: one replica of workers, the engine that drives it, and the gRPC edge. The only place that
+// The coordinator process: the replicas of workers, the engines that drive them, and the gRPC edge. The only place that
 // constructs concrete types.
 //
 // Threads: main starts everything and then waits for signals and for the engine to give up.
-// Order: SIGPIPE off, flags, engine (which begins to form the replica), tokenizer meanwhile, listen, serve. Health
-// says "ready" when the replica has formed. Exit codes: 0 after SIGTERM or SIGINT, 1 for anything that cannot go on,
+// Order: SIGPIPE off, flags, engines (which begin to form their replicas), tokenizer meanwhile, listen, serve. Health
+// says "ready" when a replica has formed. Exit codes: 0 after SIGTERM or SIGINT, 1 for anything that cannot go on,
 // with one line that says why.
 #include <glog/logging.h>
 #include <grpc/support/log.h>
@@ -35,7 +35,7 @@
 #include "absl/time/time.h"
 #include "coordinator/cluster/grpc_worker_group.h"
 #include "coordinator/cluster/worker_addresses.h"
-#include "coordinator/engine/engine.h"
+#include "coordinator/engine/replicas.h"
 #include "coordinator/frontend/server.h"
 #include "coordinator/text/tokenizer.h"
 
@@ -57,9 +57,11 @@ ABSL_FLAG(std::string, port_file, "",
 ABSL_FLAG(std::string, workers, "local:1",
           "local:N starts N workers on this machine and replaces them when they die; host:port,host:port,... dials "
           "workers that run "
-          "already, in rank order.");
-ABSL_FLAG(int32_t, tensor_parallel_size, 0,
-          "Ranks that share one copy of the model; 0 = all workers. Other values: not served yet.");
+          "already, in rank order, one replica after the other.");
+ABSL_FLAG(
+    int32_t, tensor_parallel_size, 0,
+    "Ranks that share one copy of the model; 0 = all workers. Fewer than the workers: every so many of them, in the "
+    "order given, are one replica, and requests are spread over the replicas.");
 ABSL_FLAG(std::string, collective, "auto",
           "How ranks exchange sums: shm (one host), gloo (TCP), or auto: shm if all ranks are on one host, else gloo.");
 ABSL_FLAG(std::string, worker_binary, "",
@@ -144,8 +146,8 @@ constexpr char kUsage[] =
 
 // Everything that main builds, in the order of construction: each part uses only those above it.
 struct Process {
-  std::unique_ptr<cluster::GrpcWorkerGroup> group;
-  std::unique_ptr<engine::Engine> engine;
+  std::vector<std::unique_ptr<cluster::GrpcWorkerGroup>> groups;  // one per replica
+  std::unique_ptr<engine::Replicas> engine;
   std::unique_ptr<frontend::Server> server;
 };
 
@@ -291,19 +293,15 @@ std::string ServedModelName() {
   return path.substr(path.rfind('/') + 1);
 }
 
-absl::StatusOr<cluster::GrpcWorkerGroupOptions> GroupOptions() {
+// One for each replica.
+absl::StatusOr<std::vector<cluster::GrpcWorkerGroupOptions>> GroupOptions() {
   absl::StatusOr<cluster::WorkerAddresses> workers = cluster::ParseWorkerAddresses(absl::GetFlag(FLAGS_workers));
   if (!workers.ok()) return workers.status();
+  const absl::StatusOr<std::vector<cluster::WorkerAddresses>> replicas =
+      cluster::GroupByReplica(*workers, absl::GetFlag(FLAGS_tensor_parallel_size));
+  if (!replicas.ok()) return replicas.status();
   cluster::GrpcWorkerGroupOptions options;
-  options.workers = *std::move(workers);
-  const int num_workers =
-      options.workers.num_local > 0 ? options.workers.num_local : static_cast<int>(options.workers.addresses.size());
-  const int size = absl::GetFlag(FLAGS_tensor_parallel_size);
-  if (size != 0 && size != num_workers) {
-    return absl::UnimplementedError(
-        absl::StrCat("--tensor_parallel_size=", size, " with ", num_workers,
-                     " workers: more than one replica is not served yet; give as many workers as ranks"));
-  }
+  options.local.num_on_host = workers->num_local;
   options.local.binary = absl::GetFlag(FLAGS_worker_binary);
   options.local.num_threads = absl::GetFlag(FLAGS_worker_threads);
   cluster::FormationOptions& formation = options.formation;
@@ -325,7 +323,16 @@ absl::StatusOr<cluster::GrpcWorkerGroupOptions> GroupOptions() {
   }
   formation.load.max_logit_rows = static_cast<uint32_t>(MaxLogitRows());
   formation.load.num_device_blocks_override = absl::GetFlag(FLAGS_num_device_blocks_override);
-  return options;
+  std::vector<cluster::GrpcWorkerGroupOptions> groups;
+  for (size_t r = 0; r < replicas->size(); ++r) {
+    options.workers = (*replicas)[r];
+    if (replicas->size() > 1) options.log_prefix = absl::StrCat("[replica ", r, "] ");
+    // Replicas of one host divide its memory among themselves, as the ranks of one replica do.
+    options.formation.load.memory_utilization =
+        absl::GetFlag(FLAGS_gpu_memory_utilization) / cluster::NumOnSameHost(*replicas, r);
+    groups.push_back(options);
+  }
+  return groups;
 }
 
 // Requires: CheckFlags found nothing wrong.
@@ -369,19 +376,24 @@ frontend::ServerOptions ServerOptions() {
 absl::Status StartAll(Process* process) {
   absl::Status status = CheckFlags();
   if (!status.ok()) return status;
-  absl::StatusOr<cluster::GrpcWorkerGroupOptions> group = GroupOptions();
-  if (!group.ok()) return group.status();
+  absl::StatusOr<std::vector<cluster::GrpcWorkerGroupOptions>> groups = GroupOptions();
+  if (!groups.ok()) return groups.status();
   // The coordinator itself reads the tokenizer only; the model may be on the workers' hosts alone.
   const bool own_tokenizer = !absl::GetFlag(FLAGS_tokenizer).empty();
   const std::string tokenizer_dir = own_tokenizer ? absl::GetFlag(FLAGS_tokenizer) : absl::GetFlag(FLAGS_model);
   status = CheckDirectory(own_tokenizer ? "tokenizer" : "model", tokenizer_dir);
-  if (status.ok() && group->workers.num_local > 0) status = CheckDirectory("model", absl::GetFlag(FLAGS_model));
+  if (status.ok() && groups->front().workers.num_local > 0)
+    status = CheckDirectory("model", absl::GetFlag(FLAGS_model));
   if (!status.ok()) return status;
   LOG(INFO) << "quire coordinator " << kVersion << " " << EffectiveFlags();
 
-  process->group = std::make_unique<cluster::GrpcWorkerGroup>(*group);
-  process->engine = std::make_unique<engine::Engine>(EngineOptions(), process->group.get());
-  // The replica forms while the tokenizer loads.
+  std::vector<cluster::WorkerGroup*> group_pointers;
+  for (const cluster::GrpcWorkerGroupOptions& group : *groups) {
+    process->groups.push_back(std::make_unique<cluster::GrpcWorkerGroup>(group));
+    group_pointers.push_back(process->groups.back().get());
+  }
+  process->engine = std::make_unique<engine::Replicas>(EngineOptions(), group_pointers);
+  // The replicas form while the tokenizer loads.
   absl::StatusOr<std::unique_ptr<const text::Tokenizer>> tokenizer = nullptr;
   if (!absl::GetFlag(FLAGS_skip_tokenizer_init)) tokenizer = text::Tokenizer::Load(tokenizer_dir);
   if (!tokenizer.ok()) return tokenizer.status();
@@ -406,7 +418,7 @@ absl::Status WritePortFile(int port) {
   return absl::InternalError(absl::StrCat("--port_file=", path, ": ", strerror(errno)));
 }
 
-// Serves until a signal comes (OK) or the engine gives up on its replica.
+// Serves until a signal comes (OK) or all engines have given up on their replicas.
 absl::Status Serve(Process* process, const sigset_t& signals) {
   bool announced = false;
   while (true) {
@@ -441,10 +453,10 @@ void WatchForImpatience(const sigset_t& signals) {
 void StopAll(Process* process, absl::Duration grace) {
   if (process->server != nullptr) process->server->Shutdown(grace);
   if (process->engine != nullptr) process->engine->Stop(absl::ZeroDuration());
-  if (process->group != nullptr) process->group->Stop();
+  for (const auto& group : process->groups) group->Stop();
   process->server.reset();
   process->engine.reset();
-  process->group.reset();
+  process->groups.clear();
 }
 
 int Main(int argc, char** argv) {

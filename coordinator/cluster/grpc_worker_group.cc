@@ -212,14 +212,15 @@ void GrpcWorkerGroup::Impl::Reform() {
     if (!stopping_) mailbox_.Open(epoch);
     if (!wanted) return;
   }
-  LOG(INFO) << "forming epoch " << epoch << " of " << world_size_ << " rank(s)";
+  LOG(INFO) << options_.log_prefix << "forming epoch " << epoch << " of " << world_size_ << " rank(s)";
   absl::StatusOr<FormedReplica> formed = TryForm(epoch);
   absl::MutexLock lock(&mu_);
   if (epoch_ != epoch || stopping_ || state_ != State::kForming) return;  // nobody waits for this epoch any more
   if (!formed.ok()) return DownLocked(epoch, formed.status());
-  LOG(INFO) << "formed epoch " << epoch << ": " << formed->description.model_type << ", " << formed->description.dtype
-            << ", " << formed->description.collective << ", " << formed->info.device_blocks << " blocks of "
-            << formed->info.block_size << " tokens, loaded in " << formed->description.load_seconds << " s";
+  LOG(INFO) << options_.log_prefix << "formed epoch " << epoch << ": " << formed->description.model_type << ", "
+            << formed->description.dtype << ", " << formed->description.collective << ", " << formed->info.device_blocks
+            << " blocks of " << formed->info.block_size << " tokens, loaded in " << formed->description.load_seconds
+            << " s";
   state_ = State::kFormed;
   collector_.Reset(epoch);
   formed_streams_ = streams_;
@@ -231,6 +232,7 @@ absl::StatusOr<FormedReplica> GrpcWorkerGroup::Impl::TryForm(uint64_t epoch) {
   if (options_.workers.num_local > 0) {
     LocalWorkerOptions local = options_.local;
     local.num_workers = options_.workers.num_local;
+    local.log_prefix = options_.log_prefix;
     const auto on_exit = [this, epoch](const LocalWorkers::Exit& exit) {
       RankNews news;
       news.kind = RankNews::Kind::kEnded;
@@ -273,8 +275,8 @@ void GrpcWorkerGroup::Impl::HandleNews(const RankNews& news) {
   if (news.message->has_failed()) {
     return Down(news.epoch, Blame(news.rank, absl::InternalError(news.message->failed().message())));
   }
-  LOG(WARNING) << Name(news.rank) << " sent message " << static_cast<int>(news.message->message_case())
-               << " to a formed replica; dropped";
+  LOG(WARNING) << options_.log_prefix << Name(news.rank) << " sent message "
+               << static_cast<int>(news.message->message_case()) << " to a formed replica; dropped";
 }
 
 RankStream::Handlers GrpcWorkerGroup::Impl::MakeHandlers(uint64_t epoch, int rank) {

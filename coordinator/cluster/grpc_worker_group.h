@@ -14,6 +14,7 @@
 #define QUIRE_COORDINATOR_CLUSTER_GRPC_WORKER_GROUP_H_
 
 #include <memory>
+#include <string>
 
 #include "coordinator/cluster/formation.h"
 #include "coordinator/cluster/local_workers.h"
@@ -26,6 +27,7 @@ struct GrpcWorkerGroupOptions {
   WorkerAddresses workers;
   LocalWorkerOptions local;  // used iff workers.num_local > 0, which also gives its num_workers
   FormationOptions formation;
+  std::string log_prefix;  // which replica speaks, if there are several
 };
 
 class GrpcWorkerGroup final : public WorkerGroup {

@@ -99,7 +99,8 @@ absl::StatusOr<std::unique_ptr<LocalWorkers>> LocalWorkers::Start(const LocalWor
 }
 
 absl::Status LocalWorkers::Spawn(const LocalWorkerOptions& options, const std::string& binary, int rank) {
-  const int num_threads = options.num_threads > 0 ? options.num_threads : std::max(1, NumCores() / options.num_workers);
+  const int sharers = std::max(options.num_workers, options.num_on_host);
+  const int num_threads = options.num_threads > 0 ? options.num_threads : std::max(1, NumCores() / sharers);
   std::vector<std::string> args = {binary, absl::StrCat("--listen=", addresses_[rank]),
                                    absl::StrCat("--num_threads=", num_threads), "--die_with_parent"};
   args.insert(args.end(), options.extra_args.begin(), options.extra_args.end());
@@ -127,7 +128,8 @@ absl::Status LocalWorkers::Spawn(const LocalWorkerOptions& options, const std::s
   if (error != 0) {
     return absl::InternalError(absl::StrCat("cannot start worker ", binary, " for rank ", rank, ": ", strerror(error)));
   }
-  LOG(INFO) << "rank " << rank << ": started worker pid " << pid << " with " << num_threads << " thread(s)";
+  LOG(INFO) << options.log_prefix << "rank " << rank << ": started worker pid " << pid << " with " << num_threads
+            << " thread(s)";
   children_.push_back(std::make_unique<Child>());
   Child* child = children_.back().get();
   child->pid = pid;

@@ -61,6 +61,38 @@ absl::StatusOr<WorkerAddresses> ParseWorkerAddresses(absl::string_view flag) {
   return result;
 }
 
+absl::StatusOr<std::vector<WorkerAddresses>> GroupByReplica(const WorkerAddresses& workers, int size) {
+  const int count = workers.num_local > 0 ? workers.num_local : static_cast<int>(workers.addresses.size());
+  if (size == 0) size = count;
+  if (size < 0 || size > count || count % size != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(count, " worker(s) cannot be grouped into replicas of --tensor_parallel_size=", size,
+                     " ranks: give a multiple of it"));
+  }
+  std::vector<WorkerAddresses> replicas(static_cast<size_t>(count / size));
+  for (size_t r = 0; r < replicas.size(); ++r) {
+    if (workers.num_local > 0) {
+      replicas[r].num_local = size;
+      continue;
+    }
+    const auto first = workers.addresses.begin() + static_cast<int64_t>(r) * size;
+    replicas[r].addresses.assign(first, first + size);
+  }
+  return replicas;
+}
+
+int NumOnSameHost(const std::vector<WorkerAddresses>& replicas, size_t replica) {
+  const WorkerAddresses& own = replicas[replica];
+  const auto near = [&](const WorkerAddresses& other) {
+    if (own.num_local > 0) return true;
+    return std::any_of(own.addresses.begin(), own.addresses.end(), [&](const std::string& a) {
+      return std::any_of(other.addresses.begin(), other.addresses.end(),
+                         [&](const std::string& b) { return HostOf(a) == HostOf(b); });
+    });
+  };
+  return static_cast<int>(std::count_if(replicas.begin(), replicas.end(), near));
+}
+
 std::string HostOf(absl::string_view address) {
   if (absl::StartsWith(address, "unix:")) return "";
   absl::string_view host = address.substr(0, address.rfind(':'));

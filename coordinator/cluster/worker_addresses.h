@@ -20,6 +20,13 @@ struct WorkerAddresses {
 // Errors: INVALID_ARGUMENT naming the entry that is wrong.
 absl::StatusOr<WorkerAddresses> ParseWorkerAddresses(absl::string_view flag);
 
+// Groups the workers in the order given into replicas of `size` ranks; 0 = one replica of all. Errors:
+// INVALID_ARGUMENT with both numbers if that leaves a rest.
+absl::StatusOr<std::vector<WorkerAddresses>> GroupByReplica(const WorkerAddresses& workers, int size);
+
+// Replicas that have a worker on a host of this one's, itself included.
+int NumOnSameHost(const std::vector<WorkerAddresses>& replicas, size_t replica);
+
 // "10.0.0.2" of "10.0.0.2:7001", "::1" of "[::1]:7001"; empty for a unix socket.
 std::string HostOf(absl::string_view address);
 

@@ -55,6 +55,30 @@ TEST(WorkerAddressesTest, RefusalsNameTheEntry) {
   EXPECT_EQ(ParseWorkerAddresses(many).status().message(), "--workers names more than 64 workers");
 }
 
+TEST(WorkerAddressesTest, ReplicasTakeWorkersInTheOrderGiven) {
+  const absl::StatusOr<WorkerAddresses> workers = ParseWorkerAddresses("a:1,a:2,b:1,c:1,b:2,c:2");
+  ASSERT_TRUE(workers.ok());
+  const absl::StatusOr<std::vector<WorkerAddresses>> pairs = GroupByReplica(*workers, 2);
+  ASSERT_TRUE(pairs.ok());
+  ASSERT_EQ(pairs->size(), 3u);
+  EXPECT_EQ((*pairs)[1].addresses, (std::vector<std::string>{"b:1", "c:1"}));
+  EXPECT_EQ(NumOnSameHost(*pairs, 0), 1);
+  EXPECT_EQ(NumOnSameHost(*pairs, 1), 2);
+  EXPECT_EQ(GroupByReplica(*workers, 0)->size(), 1u);
+  for (const int size : {4, 5, 7}) {
+    const absl::Status status = GroupByReplica(*workers, size).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << size;
+    EXPECT_NE(status.message().find("6 worker(s)"), std::string::npos) << status;
+    EXPECT_NE(status.message().find(absl::StrCat("=", size)), std::string::npos) << status;
+  }
+  WorkerAddresses local;
+  local.num_local = 4;
+  const absl::StatusOr<std::vector<WorkerAddresses>> locals = GroupByReplica(local, 1);
+  ASSERT_EQ(locals->size(), 4u);
+  EXPECT_EQ((*locals)[3].num_local, 1);
+  EXPECT_EQ(NumOnSameHost(*locals, 0), 4);
+}
+
 TEST(WorkerAddressesTest, HostAndLoopback) {
   EXPECT_EQ(HostOf("10.0.0.2:7001"), "10.0.0.2");
   EXPECT_EQ(HostOf("[fe80::1]:7001"), "fe80::1");

@@ -327,6 +327,7 @@ void Core::Handle(ReplicaFormedEvent& event) {
   }
   replica_ = event.info;
   formed_ = true;
+  failed_ = false;
   step_ = 0;
   if (scheduler_ == nullptr) {
     scheduler_ = std::make_unique<scheduler::Scheduler>(options_.scheduler, replica_);
@@ -372,10 +373,7 @@ void Core::Handle(ReplicaDownEvent& event) {
   // What never worked is most likely configured wrongly: say so at once instead of trying for minutes.
   if (!worked || form_attempts_ >= options_.max_form_attempts) {
     Hit(worked ? Probe::kGaveUpForming : Probe::kNeverFormed);
-    failed_ = true;
-    form_at_ = absl::InfiniteFuture();
-    EndAllEvent all{absl::UnavailableError(absl::StrCat("the replica is lost: ", event.reason.message()))};
-    if (worked) Handle(all);
+    GiveUpForming(event.reason);
     return;
   }
   if (worked) LeaveCrashed(event.reason);
@@ -387,25 +385,6 @@ void Core::Handle(ReplicaDownEvent& event) {
 void Core::FormWhenDue() {
   form_at_ = absl::InfiniteFuture();
   actions_->form_epoch = ++epoch_;
-}
-
-// Running requests wait for the next epoch and go on from their committed tokens; one that saw too many losses, the
-// last one alone, is their cause.
-void Core::LeaveCrashed(const absl::Status& reason) {
-  std::vector<Group*> poisonous;
-  for (Group* group : scheduler_->running()) {
-    if (!Planted(Defect::kCrashesNotCounted)) group->crashes.Note(group->longest_output());
-    Hit(Probe::kLostTwiceRunning, group->crashes.in_a_row() == 2);
-    if (group->crashes.in_a_row() >= options_.max_crashes_per_request) poisonous.push_back(group);
-  }
-  Hit(Probe::kLostTooOften, !poisonous.empty());
-  for (Group* group : poisonous) {
-    End(group, absl::InternalError(
-                   absl::StrCat("the replica was lost ", group->crashes.in_a_row(),
-                                " times in a row while this request ran, the last time alone: ", reason.message())));
-  }
-  ReplicaInfo same = replica_;  // sizes are known when the next epoch has formed
-  scheduler_->Reset(same);
 }
 
 // --- planning ---

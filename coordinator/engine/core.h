@@ -25,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "coordinator/engine/admission.h"
+#include "coordinator/engine/moved_group.h"
 #include "coordinator/engine/output.h"
 #include "coordinator/engine/prompt_logprobs.h"
 #include "coordinator/request/sequence_group.h"
@@ -90,7 +91,10 @@ struct CoreOptions {
   absl::Duration min_step_deadline = absl::Seconds(30);
   int max_form_attempts = 20;       // consecutive failures, of a replica that has worked
   int max_crashes_per_request = 3;  // in a row (crash_record.h)
-  uint64_t first_epoch = 1;         // above every epoch of an earlier coordinator of the same ranks
+  // Other replicas take the requests of this one when it is lost (GiveUp): the core ends none of them for that, and
+  // goes on trying to form, ever more patiently.
+  bool has_siblings = false;
+  uint64_t first_epoch = 1;  // above every epoch of an earlier coordinator of the same ranks
 };
 
 // Of all plans sent since the start.
@@ -147,14 +151,25 @@ class Core {
   // Applies the events in order, then plans as many steps as may be in flight. Appends to *actions.
   void Step(std::vector<Event>* events, absl::Time now, Actions* actions);
 
+  // Hands out requests of a replica that is lost, with what is committed of them and nothing on the ranks: those that
+  // need at most `max_blocks` blocks, and those under suspicion only if `suspects`. Requires: not formed.
+  std::vector<MovedGroup> GiveUp(int64_t max_blocks, bool suspects);
+
+  // Takes a request that another core gave up, whatever the queue's length; it goes on from its committed tokens with
+  // the next Step. Requires: a replica has formed here before.
+  void Adopt(MovedGroup moved, absl::Time now, Actions* actions);
+
   // The next moment at which a TickEvent is due although nothing else happens.
   absl::Time NextTimer() const;
 
   bool formed() const { return formed_; }
+  bool has_formed() const { return scheduler_ != nullptr; }
+  bool has_requests() const { return !live_.empty(); }
   bool failed() const { return failed_; }                           // gave up forming
   const absl::Status& down_reason() const { return down_reason_; }  // of the last loss
   uint64_t epoch() const { return epoch_; }
-  uint64_t steps() const { return step_; }  // planned in this epoch
+  uint64_t steps() const { return step_; }                 // planned in this epoch
+  const ReplicaInfo& replica() const { return replica_; }  // of the last formation
   int num_in_flight() const { return num_in_flight_; }
   CoreStats stats() const;
 
@@ -209,6 +224,7 @@ class Core {
   uint32_t DeadlineMs(const StepPlan& plan) const;
   void End(Group* group, const absl::Status& status);
   void EraseIfDrained(Group* group);
+  void GiveUpForming(const absl::Status& reason);
   void LeaveCrashed(const absl::Status& reason);
 
   const CoreOptions options_;
@@ -237,6 +253,7 @@ class Core {
   PlanTotals planned_;
   DrainRate drain_rate_;
   int64_t drained_tokens_ = 0;  // admitted tokens that drain_rate_ knows of
+  int64_t num_adopted_ = 0;
   absl::Time now_;
   absl::Time next_deadline_ = absl::InfiniteFuture();
   Actions* actions_ = nullptr;

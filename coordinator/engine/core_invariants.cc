@@ -72,7 +72,7 @@ void Core::CheckInvariants() const {
   }
   CHECK_LE(static_cast<int64_t>(seqs.size()), options_.scheduler.max_num_seqs);
   CHECK_LE(static_cast<int64_t>(scheduler_->waiting().size()),
-           options_.max_queue_len + options_.scheduler.max_num_seqs);
+           options_.max_queue_len + options_.scheduler.max_num_seqs + num_adopted_);
   if (live_.empty()) CHECK_EQ(pool.num_used(), 0) << "blocks leak when idle";
 }
 

@@ -165,6 +165,78 @@ TEST_F(CoreTest, ALossAfterProgressIsNotHeldAgainstARequest) {
   EXPECT_EQ(core_->stats().num_running_reqs, 1);
 }
 
+TEST_F(CoreTest, ARequestMovesToAnotherCoreWithWhatIsCommitted) {
+  CoreOptions options;
+  options.has_siblings = true;
+  Make(options);
+  Form();
+  SubmitEvent two = Submit(1, "two", 40);
+  two.request.params.n = 2;
+  Step({two, Submit(2, "waits", 10, 1500)});
+  for (int i = 0; i < 5; ++i) AnswerNext();
+  const absl::Time deadline = now_ + absl::Minutes(1);
+  SubmitEvent late = Submit(3, "late");
+  late.request.deadline = deadline;
+  Step({late});
+  Step({ReplicaDownEvent{core_->epoch(), absl::UnavailableError("rank 0 died")}});
+  EXPECT_TRUE(core_->GiveUp(0, false).empty()) << "no room for any";
+  std::vector<MovedGroup> given = core_->GiveUp(100, false);
+  core_->CheckInvariants();
+  EXPECT_FALSE(core_->has_requests());
+  ASSERT_EQ(given.size(), 3u);
+  EXPECT_EQ(given[0].num_blocks, 2 * 3);
+  const int64_t committed = given[0].group->longest_output();
+  EXPECT_EQ(committed, 5);
+
+  std::unique_ptr<Core> old = std::move(core_);
+  Make(options);
+  Form();
+  actions_.clear();
+  for (MovedGroup& moved : given) core_->Adopt(std::move(moved), now_, &actions_);
+  old.reset();
+  EXPECT_TRUE(actions_.ends.empty());
+  EXPECT_EQ(core_->NextTimer(), deadline);
+  Step({});
+  AnswerNext();
+  ASSERT_GE(actions_.emits.size(), 2u);
+  for (const EmitAction& emit : actions_.emits) {
+    if (emit.id == 1) {
+      EXPECT_EQ(emit.delta.offset, static_cast<uint64_t>(committed));
+    }
+  }
+  Step({CancelEvent{1, ""}, CancelEvent{2, ""}, CancelEvent{3, ""}});
+  EXPECT_EQ(actions_.ends.size(), 3u);
+}
+
+TEST_F(CoreTest, SuspectsMoveOnlyWhenTheirReplicaDoesNotReturn) {
+  CoreOptions options;
+  options.has_siblings = true;
+  options.max_form_attempts = 2;
+  Make(options);
+  Form();
+  Step({Submit(1, "suspect", 100)});
+  for (int loss = 1; loss <= 2; ++loss) {
+    if (loss == 2) {
+      Form();
+      Step({Submit(2, "innocent", 100)});
+      AnswerNext();
+    }
+    Step({ReplicaDownEvent{core_->epoch(), absl::UnavailableError("rank 0 died")}});
+  }
+  std::vector<MovedGroup> given = core_->GiveUp(100, false);
+  ASSERT_EQ(given.size(), 1u);
+  EXPECT_EQ(given[0].group->id, 2u);
+  Step({ReplicaDownEvent{core_->epoch(), absl::UnavailableError("no")}});
+  EXPECT_TRUE(core_->failed());
+  EXPECT_TRUE(actions_.ends.empty()) << "others may take it";
+  EXPECT_EQ(core_->GiveUp(100, true).size(), 1u);
+  now_ = core_->NextTimer();
+  Step({});
+  EXPECT_NE(actions_.form_epoch, 0u) << "tried again";
+  Form();
+  EXPECT_FALSE(core_->failed());
+}
+
 TEST_F(CoreTest, CancelByIdDoesNotHitALaterNamesake) {
   Make();
   Form();

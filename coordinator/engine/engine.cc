@@ -52,6 +52,7 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
   core.scheduler.spec = options.spec;
   core.min_step_deadline = options.min_step_deadline;
   core.max_form_attempts = options.max_form_attempts;
+  core.has_siblings = options.num_replicas > 1;
   // Ranks refuse epochs that are not newer. Milliseconds grow faster than replicas form, so a coordinator that is
   // started again is newer than its former self, and one that was forgotten somewhere is fenced.
   core.first_epoch = static_cast<uint64_t>(absl::ToUnixMillis(absl::Now()));
@@ -72,9 +73,10 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
 
   ~Impl() override { Stop(absl::ZeroDuration()); }
 
-  absl::StatusOr<uint64_t> Submit(request::Request request, std::unique_ptr<RequestSink> sink);
+  absl::Status Submit(uint64_t id, request::Request request, std::unique_ptr<RequestSink> sink);
+  void Adopt(MovedRequest request);
   void Cancel(uint64_t id) { Push(CancelEvent{id, ""}); }
-  void Abort(const std::string& request_id) { Push(CancelEvent{0, request_id}); }
+  void Poke() { Push(TickEvent{}); }
   Loads GetLoads() const {
     absl::MutexLock lock(&snapshot_mu_);
     Loads loads = snapshot_.loads;
@@ -107,12 +109,17 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
     absl::MutexLock lock(&inbox_mu_);
     inbox_.push_back(std::move(event));
   }
-  bool HasNews() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_mu_) { return !inbox_.empty() || stopping_; }
+  bool HasNews() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_mu_) {
+    return !inbox_.empty() || !adopted_.empty() || stopping_;
+  }
   void Loop();
   // Moves the inbox into events_; returns false when it is time to leave.
   bool TakeEvents();
   void NoteSteps(absl::Time now);
   void Execute(absl::Time now);
+  void AdoptArrivals(absl::Time now);
+  void TellSiblings();
+  void HandOver(absl::Time now);
   void Deliver(EmitAction* emit);
   void FinishRequest(const EndAction& end);
   void Publish(absl::Time now);
@@ -125,7 +132,7 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
   std::vector<Event> inbox_ ABSL_GUARDED_BY(inbox_mu_);
   std::unordered_map<uint64_t, std::unique_ptr<RequestSink>> arrivals_ ABSL_GUARDED_BY(inbox_mu_);
   QueueSize arriving_ ABSL_GUARDED_BY(inbox_mu_);  // of arrivals_
-  uint64_t next_id_ ABSL_GUARDED_BY(inbox_mu_) = 1;
+  std::vector<MovedRequest> adopted_ ABSL_GUARDED_BY(inbox_mu_);
   bool refusing_ ABSL_GUARDED_BY(inbox_mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(inbox_mu_) = false;
   bool drained_ ABSL_GUARDED_BY(inbox_mu_) = true;  // no live request
@@ -137,11 +144,14 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
   Core core_;
   std::unordered_map<uint64_t, std::unique_ptr<RequestSink>> sinks_;
   std::vector<Event> events_;
+  std::vector<MovedRequest> adopting_;  // out of adopted_, not in the core yet
   Actions actions_;
+  ReplicaState told_;  // what the siblings know
   StepStats stats_;
   absl::Time last_log_ = absl::InfinitePast();
   absl::Time last_publish_ = absl::InfinitePast();
   bool published_idle_ = true;
+  bool snapshot_is_old_ = false;  // something happened since last_publish_
   absl::Time last_step_ = absl::InfinitePast();
   absl::Time step_deadline_ = absl::InfinitePast();
   std::vector<RankUsage> ranks_;
@@ -152,7 +162,7 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
   std::thread thread_;   // last: starts when all else is there
 };
 
-absl::StatusOr<uint64_t> Engine::Impl::Submit(request::Request request, std::unique_ptr<RequestSink> sink) {
+absl::Status Engine::Impl::Submit(uint64_t id, request::Request request, std::unique_ptr<RequestSink> sink) {
   {
     absl::MutexLock lock(&snapshot_mu_);
     if (snapshot_.failed)
@@ -166,11 +176,17 @@ absl::StatusOr<uint64_t> Engine::Impl::Submit(request::Request request, std::uni
                                        arriving_, incoming, kBurstRetry);
   if (!room.ok()) return room;
   arriving_.Add(incoming);
-  const uint64_t id = next_id_++;
   arrivals_.emplace(id, std::move(sink));
   inbox_.push_back(SubmitEvent{id, std::move(request)});
   drained_ = false;
-  return id;
+  return absl::OkStatus();
+}
+
+void Engine::Impl::Adopt(MovedRequest request) {
+  absl::MutexLock lock(&inbox_mu_);
+  CHECK(!stopping_) << "a request comes to a stopped engine";
+  adopted_.push_back(std::move(request));
+  drained_ = false;
 }
 
 absl::Status Engine::Impl::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
@@ -233,13 +249,15 @@ bool Engine::Impl::TakeEvents() {
   absl::MutexLock lock(&inbox_mu_);
   // While there is throughput to report it has to decay, even if nothing happens.
   const absl::Time decay = reports_throughput_ ? absl::Now() + absl::Seconds(1) : absl::InfiniteFuture();
-  inbox_mu_.AwaitWithDeadline(absl::Condition(this, &Impl::HasNews), std::min(core_.NextTimer(), decay));
+  const absl::Time publish = snapshot_is_old_ ? last_publish_ + kSnapshotAge : absl::InfiniteFuture();
+  inbox_mu_.AwaitWithDeadline(absl::Condition(this, &Impl::HasNews), std::min({core_.NextTimer(), decay, publish}));
   events_.clear();
   events_.swap(inbox_);
   for (auto& [id, sink] : arrivals_) sinks_.emplace(id, std::move(sink));
   arrivals_.clear();
   arriving_ = {};
-  return !(stopping_ && events_.empty());
+  adopting_.swap(adopted_);
+  return !(stopping_ && events_.empty() && adopting_.empty());
 }
 
 void Engine::Impl::Loop() {
@@ -248,12 +266,71 @@ void Engine::Impl::Loop() {
   do {
     const absl::Time now = absl::Now();
     NoteSteps(now);
+    AdoptArrivals(now);
     core_.Step(&events_, now, &actions_);
     Execute(now);
     actions_.clear();
+    HandOver(now);
     Publish(now);
+    TellSiblings();
   } while (TakeEvents());
   for (auto& [id, sink] : sinks_) sink->OnEnd(absl::UnavailableError("the server is shutting down"), {});
+}
+
+// Before the events of this turn: one of them may cancel what came.
+void Engine::Impl::AdoptArrivals(absl::Time now) {
+  for (MovedRequest& request : adopting_) {
+    sinks_.emplace(request.moved.group->id, std::move(request.sink));
+    core_.Adopt(std::move(request.moved), now, &actions_);
+  }
+  adopting_.clear();
+}
+
+void Engine::Impl::TellSiblings() {
+  if (options_.siblings == nullptr) return;
+  ReplicaState state;
+  state.formed = core_.formed();
+  state.failed = core_.failed();
+  state.has_formed = core_.has_formed();
+  state.epoch = core_.epoch();
+  state.num_blocks = core_.replica().device_blocks;
+  state.block_size = core_.replica().block_size;
+  if (state == told_) return;
+  told_ = state;
+  options_.siblings->OnState(state);
+}
+
+// Requests of a lost replica go to another one. Those under suspicion wait for its return, so that they end no other
+// replica, unless it does not return.
+void Engine::Impl::HandOver(absl::Time now) {
+  if (options_.siblings == nullptr || core_.formed() || !core_.has_requests()) return;
+  const bool any = core_.failed();
+  const int64_t room = options_.siblings->RoomElsewhere(any);
+  std::vector<MovedGroup> given;
+  if (room > 0) given = core_.GiveUp(room, /*suspects=*/any);
+  size_t num_moved = 0;
+  for (MovedGroup& moved : given) {
+    const auto sink = sinks_.find(moved.group->id);
+    CHECK(sink != sinks_.end()) << "request " << moved.group->id << " has no sink";
+    MovedRequest request{std::move(moved), std::move(sink->second)};
+    sinks_.erase(sink);
+    options_.siblings->Move(&request, any);
+    if (request.sink == nullptr) {
+      ++num_moved;
+    } else {  // the other one was lost meanwhile
+      adopting_.push_back(std::move(request));
+    }
+  }
+  AdoptArrivals(now);
+  if (num_moved > 0) LOG(INFO) << options_.log_prefix << num_moved << " request(s) go on elsewhere";
+  if (any && core_.has_requests()) {
+    events_.clear();
+    events_.push_back(EndAllEvent{
+        absl::UnavailableError(absl::StrCat("all replicas are lost, the last one: ", core_.down_reason().message()))});
+    core_.Step(&events_, now, &actions_);
+  }
+  Execute(now);  // what ended just now
+  actions_.clear();
 }
 
 // Keeps what the results say of time and usage before the core consumes them.
@@ -271,9 +348,11 @@ void Engine::Impl::NoteSteps(absl::Time now) {
 void Engine::Impl::Execute(absl::Time now) {
   if (actions_.form_epoch != 0) {
     if (!core_.down_reason().ok()) {
-      LOG(WARNING) << "replica down: " << core_.down_reason().message() << "; forming epoch " << actions_.form_epoch;
+      LOG(WARNING) << options_.log_prefix << "replica down: " << core_.down_reason().message() << "; forming epoch "
+                   << actions_.form_epoch;
     }
     stats_.Restart();
+    for (RankUsage& rank : ranks_) rank.device_blocks_used = rank.host_blocks_used = 0;  // lost with the ranks
     group_->Form(actions_.form_epoch);
   }
   // Ranks first: they can work while tokens go out.
@@ -284,9 +363,10 @@ void Engine::Impl::Execute(absl::Time now) {
   }
   for (EmitAction& emit : actions_.emits) Deliver(&emit);
   for (const EndAction& end : actions_.ends) FinishRequest(end);
+  if (!core_.failed()) had_failed_ = false;
   if (core_.failed() && !had_failed_) {
     had_failed_ = true;
-    LOG(ERROR) << "giving up on the replica: " << core_.down_reason();
+    LOG(ERROR) << options_.log_prefix << "giving up on the replica: " << core_.down_reason();
   }
 }
 
@@ -312,7 +392,8 @@ void Engine::Impl::Publish(absl::Time now) {
   // A snapshot per step would cost more than it tells, but idle spells have to begin and end in it at once: Ready()
   // reads them.
   const bool idle = core_.num_in_flight() == 0;
-  if (!idle && !published_idle_ && now - last_publish_ < kSnapshotAge) return;
+  snapshot_is_old_ = !idle && !published_idle_ && now - last_publish_ < kSnapshotAge;
+  if (snapshot_is_old_) return;
   last_publish_ = now;
   published_idle_ = idle;
   const CoreStats core = core_.stats();
@@ -369,17 +450,18 @@ void Engine::Impl::LogStats(absl::Time now) {
     absl::MutexLock lock(&snapshot_mu_);
     input.block_size = snapshot_.info.block_size;
   }
-  LOG(INFO) << StatsLine(input);
+  LOG(INFO) << options_.log_prefix << StatsLine(input);
 }
 
 Engine::Engine(const EngineOptions& options, cluster::WorkerGroup* group)
     : impl_(std::make_unique<Impl>(options, group)) {}
 Engine::~Engine() = default;
-absl::StatusOr<uint64_t> Engine::Submit(request::Request request, std::unique_ptr<RequestSink> sink) {
-  return impl_->Submit(std::move(request), std::move(sink));
+absl::Status Engine::Submit(uint64_t id, request::Request request, std::unique_ptr<RequestSink> sink) {
+  return impl_->Submit(id, std::move(request), std::move(sink));
 }
+void Engine::Adopt(MovedRequest request) { impl_->Adopt(std::move(request)); }
 void Engine::Cancel(uint64_t id) { impl_->Cancel(id); }
-void Engine::Abort(const std::string& request_id) { impl_->Abort(request_id); }
+void Engine::Poke() { impl_->Poke(); }
 Loads Engine::GetLoads() const { return impl_->GetLoads(); }
 absl::Status Engine::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
   return impl_->GetReplica(info, description);

@@ -30,7 +30,7 @@ class GenerateStream::Refusal final : public Reactor {
   void OnDone() override { delete this; }
 };
 
-Reactor* GenerateStream::Start(grpc::CallbackServerContext* context, engine::Engine* engine, request::Request request,
+Reactor* GenerateStream::Start(grpc::CallbackServerContext* context, engine::Replicas* engine, request::Request request,
                                ResponseOptions options) {
   auto stream = std::make_shared<GenerateStream>(context, engine, std::move(options));
   GenerateStream* reactor = stream.get();
@@ -49,7 +49,7 @@ Reactor* GenerateStream::Refuse(grpc::CallbackServerContext* context, const absl
   return new Refusal(ToGrpcStatus(status, context));
 }
 
-GenerateStream::GenerateStream(grpc::CallbackServerContext* context, engine::Engine* engine, ResponseOptions options)
+GenerateStream::GenerateStream(grpc::CallbackServerContext* context, engine::Replicas* engine, ResponseOptions options)
     : context_(context), engine_(engine), request_id_(options.request_id), builder_(std::move(options)) {}
 
 void GenerateStream::OnDelta(const engine::ChoiceDelta& delta) {

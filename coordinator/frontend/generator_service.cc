@@ -68,9 +68,45 @@ grpc::ServerUnaryReactor* Answer(CallbackServerContext* context, const ByteBuffe
   return reactor;
 }
 
+template <typename Out>
+void AddRanks(const engine::Loads& loads, Out* out) {
+  for (size_t rank = 0; rank < loads.ranks.size(); ++rank) {
+    v1::GetLoadsResponse::RankLoad* load = out->add_ranks();
+    load->set_rank(static_cast<uint32_t>(rank));
+    load->set_device_blocks_total(loads.ranks[rank].device_blocks_total);
+    load->set_device_blocks_used(loads.ranks[rank].device_blocks_used);
+    load->set_device_blocks_cached(loads.ranks[rank].device_blocks_cached);
+    load->set_host_blocks_total(loads.ranks[rank].host_blocks_total);
+    load->set_host_blocks_used(loads.ranks[rank].host_blocks_used);
+  }
+}
+
+void AddReplica(const engine::ReplicaReport& report, v1::GetLoadsResponse* out) {
+  v1::GetLoadsResponse::ReplicaLoad* load = out->add_replicas();
+  load->set_replica(static_cast<uint32_t>(out->replicas_size() - 1));
+  load->set_formed(report.state.formed);
+  load->set_num_running_reqs(static_cast<uint32_t>(report.loads.num_running_reqs));
+  load->set_num_waiting_reqs(static_cast<uint32_t>(report.loads.num_waiting_reqs));
+  load->set_num_used_tokens(static_cast<uint64_t>(report.loads.num_used_tokens));
+  load->set_max_total_num_tokens(static_cast<uint64_t>(report.loads.max_total_num_tokens));
+  load->set_generation_tokens_total(static_cast<uint64_t>(report.loads.generation_tokens_total));
+  load->set_cache_queried_tokens_total(static_cast<uint64_t>(report.loads.cache_queried_tokens_total));
+  load->set_cache_hit_tokens_total(static_cast<uint64_t>(report.loads.cache_hit_tokens_total));
+  AddRanks(report.loads, load);
+}
+
+void AddReplica(const engine::ReplicaReport& report, v1::GetServerInfoResponse* out) {
+  v1::GetServerInfoResponse::Replica* replica = out->add_replicas();
+  replica->set_replica(static_cast<uint32_t>(out->replicas_size() - 1));
+  replica->set_formed(report.state.formed);
+  replica->set_epoch(report.state.epoch);
+  replica->set_steps(report.loads.steps);
+  replica->mutable_backends()->Assign(report.backends.begin(), report.backends.end());
+}
+
 class GeneratorService final : public RawService {
  public:
-  GeneratorService(const ServerOptions& options, engine::Engine* engine,
+  GeneratorService(const ServerOptions& options, engine::Replicas* engine,
                    std::shared_ptr<const text::Tokenizer> tokenizer)
       : options_(options),
         engine_(engine),
@@ -98,7 +134,7 @@ class GeneratorService final : public RawService {
   ResponseOptions MakeResponseOptions(const v1::GenerateRequest& message, const request::Request& request) const;
 
   const ServerOptions options_;
-  engine::Engine* const engine_;
+  engine::Replicas* const engine_;
   const std::shared_ptr<const text::Tokenizer> tokenizer_;
   ReplicaFactsSource facts_;
   const absl::Time start_time_;
@@ -243,6 +279,7 @@ grpc::ServerUnaryReactor* GeneratorService::GetServerInfo(CallbackServerContext*
         out->set_kv_bytes_per_token(description.kv_bytes_per_token);
         out->set_step_seconds_p50(loads.step_seconds_p50);
         out->set_worker_seconds_p50(loads.worker_seconds_p50);
+        for (const engine::ReplicaReport& report : engine_->GetReports()) AddReplica(report, out);
         return absl::OkStatus();
       });
 }
@@ -278,22 +315,15 @@ grpc::ServerUnaryReactor* GeneratorService::GetLoads(CallbackServerContext* cont
         out->set_spec_decode_num_accepted_tokens_total(
             static_cast<uint64_t>(loads.spec_decode_num_accepted_tokens_total));
         out->set_stale_replies_total(loads.stale_replies_total);
-        for (size_t rank = 0; rank < loads.ranks.size(); ++rank) {
-          v1::GetLoadsResponse::RankLoad* load = out->add_ranks();
-          load->set_rank(static_cast<uint32_t>(rank));
-          load->set_device_blocks_total(loads.ranks[rank].device_blocks_total);
-          load->set_device_blocks_used(loads.ranks[rank].device_blocks_used);
-          load->set_device_blocks_cached(loads.ranks[rank].device_blocks_cached);
-          load->set_host_blocks_total(loads.ranks[rank].host_blocks_total);
-          load->set_host_blocks_used(loads.ranks[rank].host_blocks_used);
-        }
+        AddRanks(loads, out);
+        for (const engine::ReplicaReport& report : engine_->GetReports()) AddReplica(report, out);
         return absl::OkStatus();
       });
 }
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeGeneratorService(const ServerOptions& options, engine::Engine* engine,
+std::unique_ptr<grpc::Service> MakeGeneratorService(const ServerOptions& options, engine::Replicas* engine,
                                                     std::shared_ptr<const text::Tokenizer> tokenizer) {
   return std::make_unique<GeneratorService>(options, engine, std::move(tokenizer));
 }

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "coordinator/engine/engine.h"
+#include "coordinator/engine/replicas.h"
 #include "coordinator/frontend/server.h"
 
 namespace grpc {
@@ -16,7 +16,7 @@ class Service;
 namespace quire::frontend {
 
 // `tokenizer` may be null. The engine must outlive the service.
-std::unique_ptr<grpc::Service> MakeGeneratorService(const ServerOptions& options, engine::Engine* engine,
+std::unique_ptr<grpc::Service> MakeGeneratorService(const ServerOptions& options, engine::Replicas* engine,
                                                     std::shared_ptr<const text::Tokenizer> tokenizer);
 
 }  // namespace quire::frontend

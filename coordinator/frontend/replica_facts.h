@@ -10,7 +10,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "coordinator/engine/engine.h"
+#include "coordinator/engine/replicas.h"
 #include "coordinator/frontend/server.h"
 #include "coordinator/frontend/validate.h"
 
@@ -25,14 +25,14 @@ struct ReplicaFacts {
 class ReplicaFactsSource {
  public:
   // The engine must outlive this.
-  ReplicaFactsSource(const ServerOptions& options, const engine::Engine* engine);
+  ReplicaFactsSource(const ServerOptions& options, const engine::Replicas* engine);
 
-  // Errors: those of Engine::GetReplica, until it first answers.
+  // Errors: those of Replicas::GetReplica, until it first answers.
   absl::StatusOr<std::shared_ptr<const ReplicaFacts>> Get();
 
  private:
   const ServerOptions options_;
-  const engine::Engine* const engine_;
+  const engine::Replicas* const engine_;
   absl::Mutex mutex_;
   std::shared_ptr<const ReplicaFacts> facts_ ABSL_GUARDED_BY(mutex_);
 };

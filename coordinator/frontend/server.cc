@@ -16,7 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
-#include "coordinator/engine/engine.h"
+#include "coordinator/engine/replicas.h"
 #include "coordinator/frontend/generator_service.h"
 
 namespace quire::frontend {
@@ -68,7 +68,7 @@ void Configure(const ServerOptions& options, grpc::ServerBuilder* builder) {
 
 class Server::Impl {
  public:
-  Impl(engine::Engine* engine, std::unique_ptr<grpc::Service> service)
+  Impl(engine::Replicas* engine, std::unique_ptr<grpc::Service> service)
       : engine_(engine), service_(std::move(service)) {}
 
   absl::Status Listen(const ServerOptions& options) {
@@ -104,7 +104,7 @@ class Server::Impl {
  private:
   void SetReady(bool ready) { server_->GetHealthCheckService()->SetServingStatus(kReadyService, ready); }
 
-  engine::Engine* const engine_;
+  engine::Replicas* const engine_;
   const std::unique_ptr<grpc::Service> service_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
@@ -112,7 +112,7 @@ class Server::Impl {
   std::thread poller_;
 };
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, engine::Engine* engine,
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, engine::Replicas* engine,
                                                       std::shared_ptr<const text::Tokenizer> tokenizer) {
   if (options.port < 0 || options.port > 65535) {
     return absl::InvalidArgumentError(absl::StrCat("the port must be in [0, 65535], got ", options.port, "."));

@@ -1,7 +1,7 @@
 // The gRPC server of the coordinator: quire.v1.Generator, grpc.health.v1 ("" = alive, "ready" = forward progress) and
 // reflection.
 //
-// Threads: gRPC's own run the handlers; one thread of ours copies Engine::Ready() into the health service. Start and
+// Threads: gRPC's own run the handlers; one thread of ours copies Replicas::Ready() into the health service. Start and
 // Shutdown are called by the thread that owns the server.
 // Invariants:
 //   F1  Nothing is answered before Start returned OK, nothing after Shutdown returned.
@@ -19,7 +19,7 @@
 #include "absl/time/time.h"
 
 namespace quire::engine {
-class Engine;
+class Replicas;
 }
 namespace quire::text {
 class Tokenizer;
@@ -50,7 +50,7 @@ class Server {
   // Listens and serves. `tokenizer` may be null: then only token ids come in and go out. The engine must outlive the
   // server. Errors: INVALID_ARGUMENT port out of range; FAILED_PRECONDITION the address cannot be listened on, with
   // host:port.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, engine::Engine* engine,
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, engine::Replicas* engine,
                                                        std::shared_ptr<const text::Tokenizer> tokenizer);
 
   ~Server();  // Shutdown(0)
@@ -59,7 +59,7 @@ class Server {
   int port() const;
 
   // "ready" becomes NOT_SERVING at once, new calls are refused, running ones may end within `grace` and are then
-  // cancelled; returns when all have ended. Idempotent. Call before Engine::Stop, so that streams can finish.
+  // cancelled; returns when all have ended. Idempotent. Call before Replicas::Stop, so that streams can finish.
   void Shutdown(absl::Duration grace);
 
  private:

@@ -20,7 +20,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "coordinator/engine/engine.h"
+#include "coordinator/engine/replicas.h"
 #include "coordinator/frontend/sim_worker_group.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/generate.grpc.pb.h"
@@ -75,7 +75,7 @@ class ServerTest : public ::testing::Test {
     engine::EngineOptions options;
     options.max_num_seqs = 16;
     options.max_queue_len = max_queue_len;
-    engine_ = std::make_unique<engine::Engine>(options, group_.get());
+    engine_ = std::make_unique<engine::Replicas>(options, std::vector<cluster::WorkerGroup*>{group_.get()});
     ASSERT_EQ(engine_->WaitUntilFormed(formed ? kPatience : absl::ZeroDuration()).ok(), formed);
     ServerOptions server_options;
     server_options.port = 0;
@@ -201,7 +201,7 @@ class ServerTest : public ::testing::Test {
   }
 
   std::unique_ptr<SimWorkerGroup> group_;
-  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<engine::Replicas> engine_;
   std::unique_ptr<Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generator::Stub> stub_;

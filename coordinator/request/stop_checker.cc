@@ -20,15 +20,13 @@ size_t HeldSuffix(absl::string_view text, absl::string_view stop) {
   return 0;
 }
 
-bool Contains(const std::vector<int32_t>& ids, int32_t id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
-}
+bool Contains(absl::Span<const int32_t> ids, int32_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
 
 }  // namespace
 
-StopChecker::StopChecker(const SamplingParams& params, const std::vector<int32_t>& eos_ids,
+StopChecker::StopChecker(const SamplingParams& params, absl::Span<const int32_t> eos_ids,
                          std::unique_ptr<OutputDecoder> decoder)
-    : params_(params), eos_ids_(eos_ids), decoder_(std::move(decoder)) {}
+    : params_(params), eos_ids_(eos_ids.begin(), eos_ids.end()), decoder_(std::move(decoder)) {}
 
 std::unique_ptr<StopChecker> StopChecker::Clone() const {
   auto clone = std::make_unique<StopChecker>(params_, eos_ids_, decoder_ == nullptr ? nullptr : decoder_->Clone());

@@ -15,7 +15,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "coordinator/request/output_decoder.h"
 #include "coordinator/request/request.h"
 
@@ -32,9 +34,8 @@ struct Verdict {
 
 class StopChecker {
  public:
-  // Requires: params and eos_ids outlive the checker. decoder may be null (no text).
-  StopChecker(const SamplingParams& params, const std::vector<int32_t>& eos_ids,
-              std::unique_ptr<OutputDecoder> decoder);
+  // Requires: params outlive the checker. decoder may be null (no text).
+  StopChecker(const SamplingParams& params, absl::Span<const int32_t> eos_ids, std::unique_ptr<OutputDecoder> decoder);
 
   // A checker that goes on from here on its own.
   std::unique_ptr<StopChecker> Clone() const;
@@ -49,7 +50,7 @@ class StopChecker {
   void Flush(std::string* text);
 
   const SamplingParams& params_;
-  const std::vector<int32_t>& eos_ids_;
+  const absl::InlinedVector<int32_t, 4> eos_ids_;  // its own: requests move between replicas
   std::unique_ptr<OutputDecoder> decoder_;
   std::string held_;   // decoded, not shown
   size_t exempt_ = 0;  // so many bytes of held_ came before min_tokens: no stop string ends in them (S3)

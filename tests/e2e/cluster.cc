@@ -155,7 +155,8 @@ Cluster::~Cluster() {
   EXPECT_EQ(process_->Log().find("replica down"), std::string::npos) << process_->Log();
 }
 
-Output Cluster::Generate(const quire::v1::GenerateRequest& request, absl::Duration timeout) {
+Output Cluster::Generate(const quire::v1::GenerateRequest& request, absl::Duration timeout,
+                         const std::function<void()>& on_chunk) {
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
   auto reader = stub_->Generate(&context, request);
@@ -171,6 +172,7 @@ Output Cluster::Generate(const quire::v1::GenerateRequest& request, absl::Durati
   quire::v1::GenerateResponse response;
   while (reader->Read(&response)) {
     if (response.has_chunk()) {
+      if (on_chunk) on_chunk();
       const size_t i = at(response.chunk().index());
       if (response.chunk().token_ids_size() > 0)
         CHECK_EQ(response.chunk().offset(), out.streamed_ids[i].size()) << "a gap in the stream";

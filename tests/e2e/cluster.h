@@ -73,7 +73,9 @@ class Cluster {
   quire::v1::Generator::Stub* stub() { return stub_.get(); }
   std::shared_ptr<grpc::Channel> channel() { return channel_; }
 
-  Output Generate(const quire::v1::GenerateRequest& request, absl::Duration timeout = absl::Seconds(120));
+  // `on_chunk` is called for every chunk as it comes.
+  Output Generate(const quire::v1::GenerateRequest& request, absl::Duration timeout = absl::Seconds(120),
+                  const std::function<void()>& on_chunk = nullptr);
   quire::v1::GetLoadsResponse Loads();
   // "SERVING" | "NOT_SERVING" | the error.
   std::string Health(const std::string& service);

@@ -17,7 +17,7 @@
 #include "absl/time/clock.h"
 #include "coordinator/cluster/grpc_worker_group.h"
 #include "coordinator/cluster/scripted_worker.h"
-#include "coordinator/engine/engine.h"
+#include "coordinator/engine/replicas.h"
 #include "coordinator/engine/sim_replica.h"
 #include "proto/plan_digest.h"
 
@@ -130,10 +130,10 @@ std::vector<request::Request> MakeRequests(std::mt19937* random) {
   for (size_t i = 0; i < requests.size(); ++i) {
     request::Request& request = requests[i];
     request.request_id = absl::StrCat("request-", i);
-    request.prompt_ids.resize(1 + (*random)() % 60);
+    request.prompt_ids.resize(1 + (*random)() % 30);
     for (int32_t& id : request.prompt_ids) id = static_cast<int32_t>((*random)() % kVocab);
     request.params.seed = (*random)();
-    request.params.max_tokens = 5 + (*random)() % 40;
+    request.params.max_tokens = 20 + (*random)() % 60;
     request.params.n = (*random)() % 4 == 0 ? 2 : 1;
     request.params.logprobs = 0;
   }
@@ -143,46 +143,73 @@ std::vector<request::Request> MakeRequests(std::mt19937* random) {
 struct Served {
   std::vector<Output> outputs;
   uint64_t stale_replies = 0;
-  uint64_t num_epochs = 0;
+  uint64_t num_losses = 0;
   int64_t num_preemptions = 0;
 };
 
-// Serves all requests with these faults.
-Served Serve(const std::vector<request::Request>& requests, const std::vector<Fault>& faults) {
-  std::vector<std::unique_ptr<ScriptedWorker>> workers;
-  cluster::GrpcWorkerGroupOptions group_options;
-  for (uint32_t rank = 0; rank < kNumRanks; ++rank) {
-    ScriptedWorker::Script script = ScriptedWorker::DefaultScript();
-    script.loaded.set_device_blocks(kNumBlocks);
-    script.loaded.mutable_model()->set_vocab_size(kVocab);
-    script.loaded.mutable_model()->set_max_model_len(256);
-    script.loaded.mutable_model()->clear_eos_token_ids();
-    script.loaded.mutable_model()->add_eos_token_ids(0);
-    auto sim = std::make_shared<SimRank>(rank, faults);
-    script.on_step = [sim](const worker::v1::Step& step, uint32_t, ScriptedWorker::Stream* stream) {
-      return sim->OnStep(step, stream);
-    };
-    workers.push_back(std::make_unique<ScriptedWorker>(std::move(script)));
-    group_options.workers.addresses.push_back(workers.back()->address());
+// One replica of scripted ranks, with these faults.
+struct ScriptedReplica {
+  explicit ScriptedReplica(const std::vector<Fault>& faults) {
+    cluster::GrpcWorkerGroupOptions options;
+    for (uint32_t rank = 0; rank < kNumRanks; ++rank) {
+      ScriptedWorker::Script script = ScriptedWorker::DefaultScript();
+      script.loaded.set_device_blocks(kNumBlocks);
+      script.loaded.mutable_model()->set_vocab_size(kVocab);
+      script.loaded.mutable_model()->set_max_model_len(256);
+      script.loaded.mutable_model()->clear_eos_token_ids();
+      script.loaded.mutable_model()->add_eos_token_ids(0);
+      auto sim = std::make_shared<SimRank>(rank, faults);
+      script.on_step = [sim](const worker::v1::Step& step, uint32_t, ScriptedWorker::Stream* stream) {
+        return sim->OnStep(step, stream);
+      };
+      workers.push_back(std::make_unique<ScriptedWorker>(std::move(script)));
+      options.workers.addresses.push_back(workers.back()->address());
+    }
+    group = std::make_unique<cluster::GrpcWorkerGroup>(options);
   }
-  cluster::GrpcWorkerGroup group(group_options);
-  engine::EngineOptions engine_options;
-  engine_options.max_num_seqs = 8;
-  engine_options.max_num_batched_tokens = 32;
-  engine_options.min_step_deadline = absl::Seconds(1);  // beyond any step here, even on a busy machine
-  engine::Engine engine(engine_options, &group);
-  CHECK(engine.WaitUntilFormed(kLong).ok());
+
+  std::vector<std::unique_ptr<ScriptedWorker>> workers;
+  std::unique_ptr<cluster::GrpcWorkerGroup> group;
+};
+
+bool AllFormed(const engine::Replicas& replicas) {
+  const std::vector<engine::ReplicaReport> reports = replicas.GetReports();
+  return std::all_of(reports.begin(), reports.end(), [](const engine::ReplicaReport& r) { return r.state.formed; });
+}
+
+uint64_t SumOfEpochs(const engine::Replicas& replicas) {
+  uint64_t sum = 0;
+  for (const engine::ReplicaReport& report : replicas.GetReports()) sum += report.state.epoch;
+  return sum;
+}
+
+// Serves all requests with these faults, by replica.
+Served Serve(const std::vector<request::Request>& requests, const std::vector<std::vector<Fault>>& faults) {
+  std::vector<std::unique_ptr<ScriptedReplica>> scripted;
+  std::vector<cluster::WorkerGroup*> groups;
+  for (const std::vector<Fault>& own : faults) {
+    scripted.push_back(std::make_unique<ScriptedReplica>(own));
+    groups.push_back(scripted.back()->group.get());
+  }
+  engine::EngineOptions options;
+  options.max_num_seqs = 8;
+  options.max_num_batched_tokens = 32;
+  options.min_step_deadline = absl::Seconds(1);  // beyond any step here, even on a busy machine
+  engine::Replicas replicas(options, groups);
+  const absl::Time limit = absl::Now() + kLong;
+  while (!AllFormed(replicas) && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(1));
+  CHECK(AllFormed(replicas));
 
   Served run;
   run.outputs.resize(requests.size());
+  const uint64_t first_epochs = SumOfEpochs(replicas);
   absl::Mutex mu;
   for (size_t i = 0; i < requests.size(); ++i) {
     run.outputs[i].tokens.resize(requests[i].params.n);
     run.outputs[i].logprobs.resize(requests[i].params.n);
-    const absl::Status status = engine.Submit(requests[i], std::make_unique<Sink>(&mu, &run.outputs[i])).status();
+    const absl::Status status = replicas.Submit(requests[i], std::make_unique<Sink>(&mu, &run.outputs[i])).status();
     CHECK(status.ok()) << status;
   }
-  const uint64_t first_epoch = engine.GetLoads().epoch;
   const auto all_ended = [&] {
     return std::all_of(run.outputs.begin(), run.outputs.end(), [](const Output& output) { return output.ended; });
   };
@@ -192,49 +219,73 @@ Served Serve(const std::vector<request::Request>& requests, const std::vector<Fa
   }
   const auto blocks_used = [&] {
     uint32_t used = 0;
-    for (const RankUsage& rank : engine.GetLoads().ranks) used += rank.device_blocks_used;
+    for (const RankUsage& rank : replicas.GetLoads().ranks) used += rank.device_blocks_used;
     return used;
   };
-  const absl::Time limit = absl::Now() + kLong;
   while (blocks_used() > 0 && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(1));
   EXPECT_EQ(blocks_used(), 0u) << "blocks stay in use";
-  run.stale_replies = group.stale_replies();
-  run.num_epochs = engine.GetLoads().epoch - first_epoch + 1;
-  run.num_preemptions = engine.GetLoads().num_preemptions;
-  engine.Stop(absl::ZeroDuration());
+  for (const auto& replica : scripted) run.stale_replies += replica->group->stale_replies();
+  run.num_losses = SumOfEpochs(replicas) - first_epochs;
+  run.num_preemptions = replicas.GetLoads().num_preemptions;
+  replicas.Stop(absl::ZeroDuration());
   return run;
 }
 
+// Two faults a replica: a request may see two losses and go on, at the third it may be ended as their likely cause.
+std::vector<Fault> DrawFaults(std::mt19937* random) {
+  std::vector<Fault> faults;
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    const Kind kind = static_cast<Kind>(1 + (*random)() % 4);
+    const uint32_t rank = static_cast<uint32_t>((*random)() % kNumRanks);
+    faults.push_back({kind, rank, 1 + (*random)() % 12});
+  }
+  return faults;
+}
+
+bool IsLoss(const Fault& fault) { return fault.kind == Kind::kDies || fault.kind == Kind::kHangs; }
+
 TEST(EngineFaultsTest, OutputsAreTheSameWithFaultsAsWithout) {
-  int num_losses = 0;
+  uint64_t num_losses = 0;
   int64_t num_preemptions = 0;
   for (uint32_t seed = 0; seed < 24; ++seed) {
     std::mt19937 random(seed);
     const std::vector<request::Request> requests = MakeRequests(&random);
-    const Served calm = Serve(requests, {});
+    const Served calm = Serve(requests, {{}});
     for (const Output& output : calm.outputs)
       ASSERT_TRUE(output.status.ok()) << "seed " << seed << ": " << output.status;
     EXPECT_EQ(calm.stale_replies, 0u);
-    // Two faults: a request may see two losses and go on, at the third it would be ended as their likely cause.
-    std::vector<Fault> faults;
-    for (int epoch = 0; epoch < 2; ++epoch) {
-      faults.push_back(
-          {static_cast<Kind>(1 + random() % 4), static_cast<uint32_t>(random() % kNumRanks), 1 + random() % 12});
-    }
-    const Served rough = Serve(requests, faults);
+    const std::vector<Fault> faults = DrawFaults(&random);
+    const Served rough = Serve(requests, {faults});
     for (size_t i = 0; i < requests.size(); ++i) {
       EXPECT_TRUE(rough.outputs[i] == calm.outputs[i])
           << "seed " << seed << ", request " << i << " differs after its faults; status " << rough.outputs[i].status;
     }
-    const bool first_is_a_loss = faults[0].kind == Kind::kDies || faults[0].kind == Kind::kHangs;
-    EXPECT_TRUE(rough.num_epochs > 1 || !first_is_a_loss) << "seed " << seed << ": the fault did not happen";
+    EXPECT_TRUE(rough.num_losses > 0 || !IsLoss(faults[0])) << "seed " << seed << ": the fault did not happen";
     num_preemptions += rough.num_preemptions;
-    num_losses += static_cast<int>(rough.num_epochs) - 1;
+    num_losses += rough.num_losses;
     if (HasFailure()) break;
   }
   // Else the seeds prove too little.
-  EXPECT_GT(num_losses, 10);
+  EXPECT_GT(num_losses, 10u);
   EXPECT_GT(num_preemptions, 10);
+}
+
+// Requests of a lost replica go on in the other one, which may be lost as well.
+TEST(EngineFaultsTest, OutputsAreTheSameOnSeveralReplicas) {
+  uint64_t num_losses = 0;
+  for (uint32_t seed = 100; seed < 116; ++seed) {
+    std::mt19937 random(seed);
+    const std::vector<request::Request> requests = MakeRequests(&random);
+    const Served calm = Serve(requests, {{}});
+    const Served rough = Serve(requests, {{DrawFaults(&random)[0]}, {DrawFaults(&random)[0]}});
+    for (size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_TRUE(rough.outputs[i] == calm.outputs[i])
+          << "seed " << seed << ", request " << i << " differs after its faults; status " << rough.outputs[i].status;
+    }
+    num_losses += rough.num_losses;
+    if (HasFailure()) break;
+  }
+  EXPECT_GT(num_losses, 8u);
 }
 
 }  // namespace
