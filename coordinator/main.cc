@@ -84,7 +84,7 @@ ABSL_FLAG(int32_t, max_num_batched_tokens, 2048,
 ABSL_FLAG(
     int32_t, target_step_ms, -1,
     "Time that a step shall take at most where prompts are computed beside running requests: it says how much of "
-    "a prompt goes into a step. 0 = no limit but --max_num_batched_tokens: most tokens per second; -1 = 1.7 times "
+    "a prompt goes into a step. 0 = no limit but --max_num_batched_tokens: most tokens per second; -1 = 1.6 times "
     "what the step takes without prompts, more if many requests wait for their first token.");
 ABSL_FLAG(int32_t, max_queue_len, 1024,
           "Requests that may wait; more are refused with RESOURCE_EXHAUSTED and a hint when to come back (trailer "

@@ -7,9 +7,9 @@ namespace quire::scheduler {
 
 namespace {
 
-// A step with prefill takes up to 1.7 times one without: the time per token of those who decode stays under twice of
+// A step with prefill takes up to 1.6 times one without: the time per token of those who decode stays under twice of
 // what it was, with room for what a prediction misses.
-constexpr double kAutoShare = 0.7;
+constexpr double kAutoShare = 0.6;
 
 }  // namespace
 

@@ -19,7 +19,7 @@ namespace quire::scheduler {
 
 // Prompts that may be computed in part at a time. More may run where all of them fit into one step.
 constexpr int64_t kMaxPartialPrefills = 4;
-constexpr int64_t kMinPrefillTokens = 16;
+constexpr int64_t kMinPrefillTokens = 8;
 
 // Values of target_step_ms: no limit in time, and limits that follow the time of the decodes.
 constexpr int64_t kNoTarget = 0;

@@ -91,9 +91,9 @@ TEST_F(PrefillBudgetTest, APromptAlwaysMovesOn) {
 }
 
 TEST_F(PrefillBudgetTest, ByDefaultPromptsAddAPartOfTheDecodesTime) {
-  EXPECT_NEAR(Budget(kAutoTarget, 20), 42, 4);
-  EXPECT_NEAR(Budget(kAutoTarget, 20, 4), 42, 4);
-  EXPECT_NEAR(Budget(kAutoTarget, 20, 12), 126, 10) << "many wait for their first token";
+  EXPECT_NEAR(Budget(kAutoTarget, 20), 36, 4);
+  EXPECT_NEAR(Budget(kAutoTarget, 20, 4), 36, 4);
+  EXPECT_NEAR(Budget(kAutoTarget, 20, 12), 108, 10) << "many wait for their first token";
 }
 
 TEST_F(PrefillBudgetTest, BeforeAnythingIsKnownItStartsSmall) {

