@@ -104,7 +104,8 @@ void Core::StartBeams(Group* group) {
   end_ids.insert(end_ids.end(), replica_.eos_token_ids.begin(), replica_.eos_token_ids.end());
   std::sort(end_ids.begin(), end_ids.end());
   const auto num_end_ids = static_cast<size_t>(std::unique(end_ids.begin(), end_ids.end()) - end_ids.begin());
-  group->search = std::make_unique<BeamSearch>(params, BeamSearch::RowSize(params, num_end_ids));
+  group->search = std::make_unique<BeamSearch>(params, BeamSearch::RowSize(params, num_end_ids),
+                                               params.min_tokens > 0 ? static_cast<int32_t>(num_end_ids) : 0);
   group->forked = true;
   for (Sequence& s : group->sequences) {
     s.beam = std::make_unique<request::Beam>();

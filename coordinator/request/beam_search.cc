@@ -12,8 +12,8 @@ int32_t BeamSearch::RowSize(const SamplingParams& params, size_t num_end_ids) {
   return std::max(needed, params.logprobs);
 }
 
-BeamSearch::BeamSearch(const SamplingParams& params, int32_t row_size)
-    : params_(params), row_size_(row_size), scores_(1, 0.0f) {}
+BeamSearch::BeamSearch(const SamplingParams& params, int32_t row_size, int32_t num_banned)
+    : params_(params), row_size_(row_size), num_banned_(num_banned), scores_(1, 0.0f) {}
 
 std::vector<BeamSearch::Candidate> BeamSearch::Rank(const std::vector<const Row*>& rows,
                                                     const std::vector<int32_t>& banned) const {

@@ -46,8 +46,10 @@ class BeamSearch {
   // `num_end_ids`: different token ids that end a text.
   static int32_t RowSize(const SamplingParams& params, size_t num_end_ids);
 
+  // `num_banned`: entries of a row that may have to be struck out, because min_tokens forbids them. The rows hold so many
+  // more, so that none is missing then.
   // Requires: params outlives it; params.beam_width > 0.
-  BeamSearch(const SamplingParams& params, int32_t row_size);
+  BeamSearch(const SamplingParams& params, int32_t row_size, int32_t num_banned = 0);
 
   // The best continuations of the running beams, best first, at most row_size, without `banned` tokens. Requires: a row
   // for each running beam.
@@ -71,13 +73,15 @@ class BeamSearch {
   size_t num_running() const { return scores_.size(); }
   // Sum of log-probs of a running beam.
   float score(size_t beam) const { return scores_[beam]; }
-  int32_t row_size() const { return row_size_; }
+  // Entries to ask the ranks for.
+  int32_t row_size() const { return row_size_ + num_banned_; }
 
  private:
   float Penalized(float score, int64_t length) const;
 
   const SamplingParams& params_;
   const int32_t row_size_;
+  const int32_t num_banned_;
   std::vector<float> scores_;  // of running beams, by order
   std::vector<size_t> ended_;
   std::vector<Hypothesis> hypotheses_;  // in no order

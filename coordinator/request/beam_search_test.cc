@@ -23,6 +23,8 @@ TEST(BeamSearchTest, RowsLeaveEnoughThatDoNotEnd) {
   EXPECT_EQ(BeamSearch::RowSize(Params(4), 0), 8);
   EXPECT_EQ(BeamSearch::RowSize(Params(4), 1), 8);
   EXPECT_EQ(BeamSearch::RowSize(Params(4), 3), 16);
+  // What min_tokens strikes out of a row is asked for in addition.
+  EXPECT_EQ(BeamSearch(Params(4), 16, 3).row_size(), 19);
 }
 
 TEST(BeamSearchTest, RanksOverAllBeamsBySum) {

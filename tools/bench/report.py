@@ -2,7 +2,7 @@
 """The figures of docs/benchmarks.md in one go: every run through gRPC with the scheduler running, beside the machine's
 limits measured in that run. Standard library only.
 
-  bazel build //coordinator //worker //tools/bench:all //coordinator/engine:core_bench //coordinator/cluster:step_codec_bench
+  bazel build //coordinator //worker //tools/bench:all //coordinator/cluster:step_codec_bench
   tools/bench/report.py --presets=135M,1B --out=/tmp/report
 
 Random models are made once under --models and kept. Prints Markdown tables; keeps every JSON under --out. Nothing here
@@ -171,7 +171,7 @@ def main():
         (out / preset).mkdir(exist_ok=True)
         print(f"### {preset}\n\n{model_table(args, preset, out / preset)}\n", flush=True)
     if not args.only:
-        print(f"### Plan and commit of a decode step\n\n{google_benchmark(args, 'core', 'coordinator/engine/core_bench', out)}\n")
+        print(f"### Plan and commit of a decode step\n\n{google_benchmark(args, 'core', 'tools/bench/engine', out)}\n")
         print(f"### Step message\n\n{google_benchmark(args, 'codec', 'coordinator/cluster/step_codec_bench', out)}\n")
     say(f"JSON files in {out}")
 
