@@ -20,6 +20,7 @@
 ABSL_FLAG(uint64_t, first_seed, 1, "First seed.");
 ABSL_FLAG(uint64_t, seeds, 50000, "How many seeds to run.");
 ABSL_FLAG(double, hours, 0, "Run on, beyond --seeds if need be, until so many hours were simulated.");
+ABSL_FLAG(double, steps, 0, "Likewise, until so many steps were planned.");
 ABSL_FLAG(bool, trace, false, "Print every event: for a replay, with --seeds=1.");
 ABSL_FLAG(bool, progress, true, "A progress line on stderr, once a second.");
 ABSL_FLAG(bool, all_probes, false, "Fail if a coverage probe was not reached.");
@@ -90,7 +91,9 @@ int RunSeeds() {
   const absl::Time start = absl::Now();
   absl::Time said = start;
   SimTotals total;
-  for (uint64_t i = 0; i < seeds || absl::ToDoubleHours(total.time) < hours; ++i) {
+  const double steps = absl::GetFlag(FLAGS_steps);
+  for (uint64_t i = 0; i < seeds || absl::ToDoubleHours(total.time) < hours || static_cast<double>(total.steps) < steps;
+       ++i) {
     g_seed = first + i;
     total.Add(quire::engine::RunSimulation(g_seed, settings));
     if (!progress || absl::Now() - said < absl::Seconds(1)) continue;

@@ -55,6 +55,22 @@ int SizeClass(const StepPlan& plan) {
   return bits;
 }
 
+// With thousands of sequences, walking over them is waiting for memory: what comes soon is fetched now.
+void FetchAhead(const std::vector<Sequence*>& samples, size_t i) {
+  constexpr size_t kFar = 12, kNear = 6, kLine = 64;
+  if (i + kFar < samples.size()) {
+    const char* sequence = reinterpret_cast<const char*>(samples[i + kFar]);
+    for (size_t at = 0; at < sizeof(Sequence); at += kLine) __builtin_prefetch(sequence + at);
+  }
+  if (i + kNear < samples.size()) {
+    const Sequence* s = samples[i + kNear];
+    __builtin_prefetch(s->output.data() + s->output.size(), 1);
+    __builtin_prefetch(s->stop.get(), 1);
+    const char* group = reinterpret_cast<const char*>(s->group);
+    for (size_t at = 0; at < sizeof(SequenceGroup); at += kLine) __builtin_prefetch(group + at);
+  }
+}
+
 constexpr absl::Duration kUnknownStepDeadline = absl::Minutes(5);
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(250);
 
@@ -254,6 +270,7 @@ void Core::Handle(StepDoneEvent& event) {
   TakePromptLogprobs(flight, &result);
   size_t next_draft = 0, next_token = 0, next_logprobs = 0;
   for (size_t i = 0; i < flight.samples.size(); ++i) {
+    FetchAhead(flight.samples, i);
     Sequence* sequence = flight.samples[i];
     const std::vector<DraftItem>& drafts = flight.plan.drafts;
     const bool drafted = next_draft < drafts.size() && drafts[next_draft].item == i;

@@ -15,7 +15,7 @@ using request::Sequence;
 
 bool KvManager::WritesSharedBlock(const Sequence& sequence) const {
   // Only the last block can be partial, and only a fork shares it.
-  if (sequence.num_computed % block_size_ == 0) return false;
+  if (sequence.num_computed % block_size_ == 0 || sequence.group->sequences.size() == 1) return false;
   return pool_.refs(sequence.blocks.back()) > (Planted(Defect::kCopyOnWriteOffByOne) ? 2 : 1);
 }
 
@@ -87,6 +87,7 @@ int64_t KvManager::BlocksForOneMore(const std::vector<Sequence*>& sequences) con
       ++needed;
       continue;
     }
+    if (s.group->sequences.size() == 1) continue;  // nobody to share with
     const int32_t last = s.blocks.back();
     if (pool_.refs(last) == 1 || Planted(Defect::kCopiesNotReserved)) continue;
     // Sharers are siblings. The last of them to write finds itself alone and needs no copy.

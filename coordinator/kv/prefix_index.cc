@@ -23,7 +23,9 @@ BlockKey Truncate(const unsigned char (&digest)[SHA256_DIGEST_LENGTH]) {
 }  // namespace
 
 PrefixIndex::PrefixIndex(int64_t num_blocks, int64_t block_size, absl::string_view secret)
-    : block_size_(block_size), secret_(secret), keys_(num_blocks), tokens_(num_blocks * block_size) {}
+    : block_size_(block_size), secret_(secret), keys_(num_blocks), tokens_(num_blocks * block_size) {
+  blocks_.reserve(static_cast<size_t>(num_blocks));  // no rehashing in the middle of a step
+}
 
 BlockKey PrefixIndex::Root(absl::string_view salt) const {
   // The secret has a fixed length, so that (secret, salt) cannot be split in two ways.
