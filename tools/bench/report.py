@@ -61,13 +61,13 @@ def random_model(args, preset):
 class Coordinator:
     """A coordinator of its own for one model, stopped at the end of the block."""
 
-    def __init__(self, args, model):
+    def __init__(self, args, model, flags=()):
         self.dir = tempfile.TemporaryDirectory(prefix="quire-report-")
         port_file = pathlib.Path(self.dir.name) / "port"
         self.log = open(pathlib.Path(self.dir.name) / "log", "w+")
         self.process = subprocess.Popen(
             [f"{args.bin}/coordinator/coordinator", f"--model={model}", f"--workers={args.workers}", "--grpc_port=0",
-             f"--port_file={port_file}", "--max_num_seqs=64", "--max_model_len=2048", "--kv_cache_memory_bytes=1073741824"],
+             f"--port_file={port_file}", "--max_num_seqs=64", "--max_model_len=2048", "--kv_cache_memory_bytes=1073741824", *flags],
             stderr=self.log, stdout=self.log)
         end = time.monotonic() + 300
         while not port_file.exists() or not port_file.read_text().strip():

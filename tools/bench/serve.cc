@@ -44,6 +44,8 @@ ABSL_FLAG(std::string, lengths, "fixed",
 ABSL_FLAG(std::string, input_len, "128", "tokens of a prompt: \"128\", or uniform in \"64-256\"");
 ABSL_FLAG(std::string, output_len, "64", "tokens of an answer, likewise");
 ABSL_FLAG(double, temperature, 0, "0 = greedy");
+ABSL_FLAG(uint32_t, n, 1, "choices of each request; more than 1 wants a temperature or --beam_width");
+ABSL_FLAG(uint32_t, beam_width, 0, "beam search with so many beams instead of sampling; 0 = none");
 ABSL_FLAG(uint64_t, seed, 1, "of prompts, lengths and arrivals");
 ABSL_FLAG(int64_t, warmup, 2, "requests before the measurement");
 ABSL_FLAG(int64_t, overhead_probes, 64, "one-token requests for the first-token overhead, before the run; 0 = none");
@@ -148,6 +150,8 @@ RunOptions MakeRunOptions(const ServerFacts& facts) {
   run.concurrency = absl::GetFlag(FLAGS_concurrency);
   run.request_rate = absl::GetFlag(FLAGS_request_rate);
   run.temperature = static_cast<float>(absl::GetFlag(FLAGS_temperature));
+  run.n = absl::GetFlag(FLAGS_n);
+  run.beam_width = absl::GetFlag(FLAGS_beam_width);
   run.time_limit = absl::GetFlag(FLAGS_time_limit);
   if (run.num_requests < 1) UsageError("--num_prompts must be at least 1");
   if (run.concurrency < 1) UsageError("--concurrency must be at least 1");
@@ -214,6 +218,8 @@ std::string ConfigJson(const ServerFacts& facts) {
   config["lengths"] = absl::GetFlag(FLAGS_lengths);
   config["input_len"] = absl::GetFlag(FLAGS_input_len);
   config["output_len"] = absl::GetFlag(FLAGS_output_len);
+  config["n"] = absl::GetFlag(FLAGS_n);
+  config["beam_width"] = absl::GetFlag(FLAGS_beam_width);
   config["temperature"] = absl::GetFlag(FLAGS_temperature);
   config["seed"] = absl::GetFlag(FLAGS_seed);
   return config.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

@@ -78,14 +78,20 @@ class Calls {
 // One call; deletes itself at its end.
 class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
  public:
-  Call(v1::Generator::Stub* stub, Calls* calls, const RequestSpec& spec, float temperature) : calls_(calls) {
+  Call(v1::Generator::Stub* stub, Calls* calls, const RequestSpec& spec, const RunOptions& options) : calls_(calls) {
     request_.mutable_tokenized()->mutable_input_ids()->Add(spec.prompt_ids.begin(), spec.prompt_ids.end());
     request_.set_stream(true);
     v1::SamplingParams* params = request_.mutable_sampling_params();
-    params->set_temperature(temperature);
     params->set_max_tokens(spec.output_len);
     params->set_ignore_eos(true);
-    params->set_seed(1);
+    params->set_n(options.n);
+    if (options.beam_width > 0) {
+      params->set_use_beam_search(true);
+      params->set_beam_width(options.beam_width);
+    } else {
+      params->set_temperature(options.temperature);
+      params->set_seed(1);
+    }
     record_.input_tokens = static_cast<int64_t>(spec.prompt_ids.size());
     calls_->Started(&context_);
     start_ = SteadyClock::now();
@@ -216,7 +222,7 @@ RunResult Run(v1::Generator::Stub* stub, const RunOptions& options) {
     } else if (!calls.AwaitFewerThan(options.concurrency, kTick)) {
       continue;
     }
-    new Call(stub, &calls, MakeRequestSpec(options.workload, options.first_index + i), options.temperature);
+    new Call(stub, &calls, MakeRequestSpec(options.workload, options.first_index + i), options);
     ++i;
   }
   while (!calls.AwaitFewerThan(1, kTick)) {

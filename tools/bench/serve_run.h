@@ -35,7 +35,9 @@ struct RunOptions {
   int64_t concurrency = 1;  // closed loop: so many at once
   double request_rate = 0;  // > 0: open loop instead, requests per second, however many run
   float temperature = 0;
-  bool progress = true;  // a bar on stderr
+  uint32_t n = 1;           // choices of a request
+  uint32_t beam_width = 0;  // > 0: beam search instead of sampling
+  bool progress = true;     // a bar on stderr
   absl::Duration time_limit = absl::Minutes(10);
   WorkloadOptions workload;
   int64_t first_index = 0;  // of the workload's requests
