@@ -115,6 +115,8 @@ ABSL_FLAG(int32_t, max_preemptions_per_request, 8,
           "How often a request may lose its place for want of KV blocks. After that it comes back only when its worst "
           "case fits, and then keeps its place until its end, before all others. 0 = so from the start: nobody is "
           "preempted, and fewer run.");
+ABSL_FLAG(int32_t, preempt_every_steps, 0,
+          "Testing aid: the request that runs last gives way at every so many steps, though there is room; 0 = never.");
 ABSL_FLAG(
     std::string, speculative_method, "none",
     "Guess the next tokens and check them in one step: none, ngram (what followed the last tokens when they stood "
@@ -223,6 +225,7 @@ absl::Status CheckFlags() {
       {"max_num_seqs", absl::GetFlag(FLAGS_max_num_seqs), 1, 65536},
       {"max_num_batched_tokens", absl::GetFlag(FLAGS_max_num_batched_tokens), 1, 1 << 20},
       {"target_step_ms", absl::GetFlag(FLAGS_target_step_ms), -1, 3'600'000},
+      {"preempt_every_steps", absl::GetFlag(FLAGS_preempt_every_steps), 0, 1 << 20},
       {"max_preemptions_per_request", absl::GetFlag(FLAGS_max_preemptions_per_request), 0, 1 << 20},
       {"max_queue_len", absl::GetFlag(FLAGS_max_queue_len), 1, 1 << 20},
       {"max_queue_tokens", absl::GetFlag(FLAGS_max_queue_tokens), 1, int64_t{1} << 40},
@@ -341,6 +344,7 @@ engine::EngineOptions EngineOptions() {
   options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
   options.target_step_ms = absl::GetFlag(FLAGS_target_step_ms);
+  options.preempt_every_steps = absl::GetFlag(FLAGS_preempt_every_steps);
   options.max_preemptions_per_request = absl::GetFlag(FLAGS_max_preemptions_per_request);
   options.max_queue_len = absl::GetFlag(FLAGS_max_queue_len);
   options.max_queue_tokens = absl::GetFlag(FLAGS_max_queue_tokens);

@@ -40,6 +40,7 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
   core.scheduler.max_num_seqs = options.max_num_seqs;
   core.scheduler.max_num_batched_tokens = options.max_num_batched_tokens;
   core.scheduler.target_step_ms = options.target_step_ms;
+  core.scheduler.preempt_every_steps = options.preempt_every_steps;
   core.scheduler.max_preemptions = options.max_preemptions_per_request;
   core.max_queue_len = options.max_queue_len;
   core.max_queue_tokens = options.max_queue_tokens;

@@ -78,6 +78,7 @@ struct EngineOptions {
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 2048;
   int64_t target_step_ms = -1;              // 0 = none, -1 = by the time of the decodes; see scheduler/prefill_budget.h
+  int64_t preempt_every_steps = 0;          // testing aid; see scheduler.h
   int64_t max_preemptions_per_request = 8;  // for want of blocks; see scheduler/preemption.h
   int64_t max_queue_len = 1024;             // waiting requests
   int64_t max_queue_tokens = 1 << 20;       // of their prompts

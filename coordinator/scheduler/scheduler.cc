@@ -217,6 +217,10 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   const int64_t adopted = Hits(Probe::kFreeBlockRevived) + Hits(Probe::kLiveBlockShared);
   plan->finished.swap(finished_);
   kv_.TakeHostFrees(plan);
+  if (options_.preempt_every_steps > 0 && build_ % options_.preempt_every_steps == 0 && !running_.empty() &&
+      !Spent(*running_.back(), options_.max_preemptions)) {
+    Preempt(running_.size() - 1);
+  }
   MakeWayForSuspects();
   PlanDecodes();
   CollectPrefills();

@@ -42,6 +42,7 @@ struct SchedulerOptions {
   kv::KvOptions kv;
   int64_t target_step_ms = kNoTarget;  // or kAutoTarget; see prefill_budget.h
   int64_t max_preemptions = 8;         // of one request; see preemption.h
+  int64_t preempt_every_steps = 0;     // testing aid: the last running group gives way at every so many plans; 0 = never
 };
 
 class Scheduler {
