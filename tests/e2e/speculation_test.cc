@@ -102,10 +102,9 @@ TEST_P(SpeculationTest, NgramDraftsChangeNothing) {
   }
   for (const char* mode : {"recompute", "swap"}) {
     std::vector<std::string> flags = ngram;
-    for (const std::string& flag :
-         {std::string("--num_device_blocks_override=50"), absl::StrCat("--preemption_mode=", mode),
-          std::string("--max_num_batched_tokens=80"), std::string("--max_num_seqs=24"),
-          absl::StrCat("--swap_space_bytes=", 64 << 20)}) {
+    for (const std::string& flag : {std::string("--preempt_every_steps=11"), absl::StrCat("--preemption_mode=", mode),
+                                    std::string("--max_num_batched_tokens=80"), std::string("--max_num_seqs=24"),
+                                    absl::StrCat("--swap_space_bytes=", 64 << 20)}) {
       flags.push_back(flag);
     }
     Cluster cluster(flags);
@@ -132,7 +131,7 @@ TEST_P(SpeculationTest, ADraftModelChangesNothing) {
     EXPECT_GT(Acceptance(cluster.Loads()), 0.9);
   }
   std::vector<std::string> tight = draft;
-  for (const std::string& flag : {std::string("--num_device_blocks_override=45"), std::string("--preemption_mode=swap"),
+  for (const std::string& flag : {std::string("--preempt_every_steps=9"), std::string("--preemption_mode=swap"),
                                   std::string("--max_num_batched_tokens=80"), std::string("--max_num_seqs=24"),
                                   absl::StrCat("--swap_space_bytes=", 64 << 20)}) {
     tight.push_back(flag);
