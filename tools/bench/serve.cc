@@ -168,7 +168,7 @@ RunOptions MakeRunOptions(const ServerFacts& facts) {
                             " tokens, but the model's context has ", room));
   }
   run.workload = {absl::GetFlag(FLAGS_seed),
-                  lengths == "sharegpt",
+                  lengths == "sharegpt" ? LengthShape::kShareGpt : LengthShape::kRanges,
                   *input,
                   *output,
                   static_cast<int64_t>(facts.model.vocab_size()),
@@ -186,7 +186,7 @@ Overhead MeasureOverhead(v1::Generator::Stub* stub, const RunOptions& run) {
   probes.request_rate = 0;
   probes.progress = false;
   probes.time_limit = kProbeLimit;
-  probes.workload.sharegpt = false;
+  probes.workload.shape = LengthShape::kRanges;
   probes.workload.input = {kProbeInput, kProbeInput};
   probes.workload.output = {1, 1};
   probes.first_index = int64_t{1} << 40;

@@ -45,7 +45,7 @@ TEST(ServeWorkloadTest, RequestsDependOnSeedAndIndexOnly) {
 
 TEST(ServeWorkloadTest, ChatsHaveTheStatedMedians) {
   WorkloadOptions options = Options();
-  options.sharegpt = true;
+  options.shape = LengthShape::kShareGpt;
   std::vector<double> input, output;
   for (int64_t i = 0; i < 4000; ++i) {
     const RequestSpec spec = MakeRequestSpec(options, i);

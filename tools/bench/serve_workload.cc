@@ -35,7 +35,7 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-int64_t ShareGptLength(double length) {
+int64_t CutLength(double length) {
   return std::clamp(static_cast<int64_t>(std::lround(length)), kShareGptLeast, kShareGptMost);
 }
 
@@ -55,12 +55,19 @@ absl::StatusOr<LengthRange> ParseLengthRange(const std::string& text) {
 RequestSpec MakeRequestSpec(const WorkloadOptions& options, int64_t index) {
   Random random(options.seed, static_cast<uint64_t>(index));
   int64_t input = 0, output = 0;
-  if (options.sharegpt) {
-    input = ShareGptLength(random.LogNormal(kShareGptInputMean, kShareGptInputSigma));
-    output = ShareGptLength(random.LogNormal(kShareGptOutputMean, kShareGptOutputSigma));
-  } else {
-    input = random.In(options.input);
-    output = random.In(options.output);
+  switch (options.shape) {
+    case LengthShape::kRanges:
+      input = random.In(options.input);
+      output = random.In(options.output);
+      break;
+    case LengthShape::kShareGpt:
+      input = CutLength(random.LogNormal(kShareGptInputMean, kShareGptInputSigma));
+      output = CutLength(random.LogNormal(kShareGptOutputMean, kShareGptOutputSigma));
+      break;
+    case LengthShape::kAlpaca:
+      input = CutLength(random.LogNormal(kAlpacaInputMean, kAlpacaInputSigma));
+      output = CutLength(random.LogNormal(kAlpacaOutputMean, kAlpacaOutputSigma));
+      break;
   }
   input = std::min(input, options.max_model_len - 1);
   output = std::min(output, options.max_model_len - input);

@@ -25,9 +25,15 @@ struct LengthRange {
 // "128" or "64-256". Errors: INVALID_ARGUMENT anything else, or less than 1.
 absl::StatusOr<LengthRange> ParseLengthRange(const std::string& text);
 
+enum class LengthShape {
+  kRanges,    // uniform between the ranges' ends
+  kShareGpt,  // like those of chats
+  kAlpaca,    // like those of single instructions
+};
+
 struct WorkloadOptions {
   uint64_t seed = 1;
-  bool sharegpt = false;  // lengths like those of chats instead of the ranges
+  LengthShape shape = LengthShape::kRanges;
   LengthRange input;
   LengthRange output;
   int64_t vocab_size = 0;
@@ -48,6 +54,12 @@ inline constexpr double kShareGptOutputMean = 338;
 inline constexpr double kShareGptOutputSigma = 1.0;
 inline constexpr int64_t kShareGptLeast = 4;
 inline constexpr int64_t kShareGptMost = 1024;
+
+// The instructions: the means that the same paper gives for Alpaca, 19.31 and 58.45; spreads and cut as above.
+inline constexpr double kAlpacaInputMean = 19.31;
+inline constexpr double kAlpacaInputSigma = 0.5;
+inline constexpr double kAlpacaOutputMean = 58.45;
+inline constexpr double kAlpacaOutputSigma = 1.0;
 
 // Request `index` of the run. Requires: vocab_size >= 1, max_model_len >= 2.
 RequestSpec MakeRequestSpec(const WorkloadOptions& options, int64_t index);
