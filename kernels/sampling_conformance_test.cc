@@ -194,6 +194,38 @@ TEST_P(SamplingConformance, EditsInOrderAndLogprobsOfTheRawRow) {
 }
 
 // A large vocabulary, where the passes skip most ids: the same draw as an exhaustive one.
+// Only allowed ids are drawn; bans and bias come on top; the log-prob is that of the raw row.
+TEST_P(SamplingConformance, OnlyAllowedIdsAreDrawn) {
+  std::vector<float> base(300, 0.0f);
+  base[7] = 5.0f;
+  base[20] = 3.0f;
+  std::vector<float> logits = base;
+  const TensorView view = MakeView(logits.data(), DType::kF32, {1, 300});
+  const std::vector<int32_t> allowed = {20, 21, 299}, banned = {21};
+  const std::vector<std::pair<int32_t, float>> bias = {{299, 2.0f}, {7, 50.0f}};
+  LogitEdits edits;
+  edits.allowed = allowed;
+  edits.bias = bias;
+  edits.banned = banned;
+  std::set<int32_t> drawn;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    logits = base;
+    std::copy(base.begin(), base.end(), view.as<float>());
+    SampleRow row;
+    row.seed = seed;
+    row.num_logprobs = 1;
+    std::vector<SampleResult> results(1);
+    backend_->LogProbs(view, {row}, absl::MakeSpan(results));
+    backend_->EditLogits(view, {edits}, absl::MakeSpan(results));
+    backend_->Sample(view, {row}, absl::MakeSpan(results));
+    drawn.insert(results[0].token);
+    EXPECT_EQ(results[0].top[0].first, 7) << "raw";
+    const float expected = results[0].top[0].second + base[results[0].token] - base[7];
+    EXPECT_NEAR(results[0].logprob, expected, 1e-5);
+  }
+  EXPECT_EQ(drawn, (std::set<int32_t>{20, 299}));
+}
+
 // A given token is not drawn, whatever the row's filters are; its log-prob is that of the raw row.
 TEST_P(SamplingConformance, GivenTokensAreScoredNotDrawn) {
   std::vector<float> logits = {std::log(0.125f), std::log(0.5f), std::log(0.125f), std::log(0.25f)};

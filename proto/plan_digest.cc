@@ -79,6 +79,9 @@ void AddSequence(const worker::v1::NewSequence& s, Mixer* m) {
   m->Add(uint64_t{s.has_prompt_rows()});
   m->Add(uint64_t{s.prompt_rows().first()});
   m->Add(uint64_t{s.prompt_rows().num_top()});
+  m->Add(static_cast<uint64_t>(s.bad_words_size()));
+  for (const worker::v1::TokenIds& word : s.bad_words()) m->AddList(word.ids());
+  m->AddList(s.allowed_token_ids());
 }
 
 }  // namespace

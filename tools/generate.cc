@@ -48,6 +48,7 @@ ABSL_FLAG(int64_t, n, 1, "number of choices");
 ABSL_FLAG(int64_t, beam_width, -1, "beam search with this many beams; prints the --n best texts when it is done");
 ABSL_FLAG(std::string, length_penalty, "", "of beam search: above 0 favours longer texts; empty = 1");
 ABSL_FLAG(std::string, early_stopping, "", "of beam search: true, false or never; empty = false");
+ABSL_FLAG(int64_t, best_of, -1, "draw this many and answer the --n best by log-prob per token; with --no_stream");
 ABSL_FLAG(std::string, temperature, "", "0 = greedy; empty = the model's default");
 ABSL_FLAG(std::string, top_p, "", "keep the likeliest tokens up to this probability");
 ABSL_FLAG(int64_t, top_k, -1, "keep this many of the likeliest tokens; 0 = all");
@@ -155,6 +156,7 @@ GenerateRequest MakeRequest(const std::string& prompt, const std::vector<std::st
   });
   SetFloat("length_penalty", absl::GetFlag(FLAGS_length_penalty), [p](float v) { p->set_length_penalty(v); });
   if (const std::string early = absl::GetFlag(FLAGS_early_stopping); !early.empty()) p->set_early_stopping(early);
+  SetCount("best_of", absl::GetFlag(FLAGS_best_of), [p](uint32_t v) { p->set_best_of(v); });
   SetCount("logprobs", absl::GetFlag(FLAGS_logprobs), [p](uint32_t v) { p->set_logprobs(static_cast<int32_t>(v)); });
   SetCount("prompt_logprobs", absl::GetFlag(FLAGS_prompt_logprobs),
            [p](uint32_t v) { p->set_prompt_logprobs(static_cast<int32_t>(v)); });

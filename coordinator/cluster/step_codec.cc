@@ -48,6 +48,8 @@ void EncodeSampling(const RankSampling& from, worker::v1::NewSequence* to) {
     to->mutable_prompt_rows()->set_first(from.prompt_rows->first);
     to->mutable_prompt_rows()->set_num_top(from.prompt_rows->num_top);
   }
+  for (const std::vector<int32_t>& word : from.bad_words) Assign(word, to->add_bad_words()->mutable_ids());
+  Assign(from.allowed_token_ids, to->mutable_allowed_token_ids());
   if (from.logit_bias.empty()) return;
   for (const auto& [id, value] : from.logit_bias) {
     to->mutable_logit_bias()->add_ids(static_cast<uint32_t>(id));

@@ -75,6 +75,8 @@ TEST(StepCodecTest, EveryFieldArrives) {
   sequence.sampling.banned_until_min = {2, 3};
   sequence.sampling.logit_bias = {{17, -100.0f}};
   sequence.sampling.prompt_rows = PromptRows{2, 4};
+  sequence.sampling.bad_words = {{31, 32}, {33}};
+  sequence.sampling.allowed_token_ids = {41, 42};
   plan.new_sequences = {sequence};
   plan.forks = {{1, 2, 3}};
   plan.block_appends = {{4, 92}};
@@ -101,7 +103,8 @@ TEST(StepCodecTest, EveryFieldArrives) {
           "min_p: 0.05 "
           "repetition_penalty: 1.1 frequency_penalty: 0.2 presence_penalty: -0.3 min_tokens: 8 banned_until_min: 2 "
           "banned_until_min: 3 num_logprobs: 5 logit_bias { ids: 17 values: -100 } num_computed: 2 prompt_rows { "
-          "first: 2 num_top: 4 } } decode: 8 decode: "
+          "first: 2 num_top: 4 } bad_words { ids: 31 ids: 32 } bad_words { ids: 33 } "
+          "allowed_token_ids: 41 allowed_token_ids: 42 } decode: 8 decode: "
           "300 "
           "prefill: 4 prefill: 2 prefill: 1 prefill: 9 prefill: 100 prefill: 0 block_appends: 4 block_appends: 92 "
           "finished: 5 "

@@ -50,6 +50,11 @@ bool SkipsSpecialTokens(const v1::GenerateRequest& message) {
   return sampling.has_skip_special_tokens() ? sampling.skip_special_tokens() : true;
 }
 
+bool WantsText(const v1::GenerateRequest& message) {
+  const v1::SamplingParams& sampling = message.sampling_params();
+  return sampling.has_detokenize() ? sampling.detokenize() : true;
+}
+
 // Parses, handles, answers: one unary call.
 template <typename In, typename Out, typename Handler>
 grpc::ServerUnaryReactor* Answer(CallbackServerContext* context, const ByteBuffer* bytes, ByteBuffer* reply,
@@ -149,7 +154,7 @@ absl::StatusOr<std::vector<int32_t>> GeneratorService::EncodeText(const std::str
 
 Encode GeneratorService::MakeEncode() const {
   if (tokenizer_ == nullptr) return nullptr;
-  return [this](const std::string& text) { return EncodeText(text, /*add_special_tokens=*/true); };
+  return [this](const std::string& text, bool add_special_tokens) { return EncodeText(text, add_special_tokens); };
 }
 
 ResponseOptions GeneratorService::MakeResponseOptions(const v1::GenerateRequest& message,
@@ -164,13 +169,15 @@ ResponseOptions GeneratorService::MakeResponseOptions(const v1::GenerateRequest&
   options.echo = message.echo();
   options.seed = request.params.seed;
   options.request_id = request.request_id;
-  if (options.logprobs || options.prompt_logprobs) options.token_text = MakeTokenText(tokenizer_);
+  if (WantsText(message) && (options.logprobs || options.prompt_logprobs))
+    options.token_text = MakeTokenText(tokenizer_);
   if (options.echo || options.prompt_logprobs) {
     options.prompt_ids.assign(request.prompt_ids.begin(), request.prompt_ids.end());
   }
-  if (options.echo && message.has_text()) {
+  if (!options.echo || !WantsText(message)) return options;
+  if (message.has_text() && !message.sampling_params().has_truncate_prompt_tokens()) {
     options.prompt_text = message.text();
-  } else if (options.echo && tokenizer_ != nullptr) {
+  } else if (tokenizer_ != nullptr) {
     options.prompt_text = tokenizer_->Decode(request.prompt_ids, SkipsSpecialTokens(message));
   }
   return options;
@@ -187,7 +194,7 @@ grpc::ServerWriteReactor<ByteBuffer>* GeneratorService::Generate(CallbackServerC
   absl::StatusOr<request::Request> request = Validate(message, (*facts)->limits, MakeEncode());
   if (!request.ok()) return GenerateStream::Refuse(context, request.status());
   request->deadline = DeadlineOf(*context);
-  request->make_decoder = MakeDecoderFactory(tokenizer_, SkipsSpecialTokens(message));
+  if (WantsText(message)) request->make_decoder = MakeDecoderFactory(tokenizer_, SkipsSpecialTokens(message));
   ResponseOptions options = MakeResponseOptions(message, *request);
   return GenerateStream::Start(context, engine_, *std::move(request), std::move(options));
 }

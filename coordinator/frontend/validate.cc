@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "coordinator/frontend/field_error.h"
+#include "coordinator/frontend/token_rules.h"
 #include "coordinator/frontend/validate_beams.h"
 #include "coordinator/text/utf8.h"
 #include "proto/generate.pb.h"
@@ -110,6 +111,9 @@ absl::Status ReadFloats(const v1::SamplingParams& in, const GenerationDefaults& 
 
 absl::Status CheckUnserved(const v1::GenerateRequest& message) {
   const v1::SamplingParams& in = message.sampling_params();
+  if (in.has_spaces_between_special_tokens() && !in.spaces_between_special_tokens()) {
+    return NotServed("sampling_params.spaces_between_special_tokens");
+  }
   switch (in.constraint_case()) {
     case v1::SamplingParams::kJsonSchema:
       return NotServed("sampling_params.json_schema");
@@ -191,6 +195,9 @@ absl::Status ReadStops(const v1::SamplingParams& in, const Limits& limits, reque
   if (static_cast<size_t>(in.stop_size()) > kStopStringsMax) {
     return Invalid("sampling_params.stop",
                    absl::StrCat("may hold at most ", kStopStringsMax, " strings, got ", in.stop_size(), "."));
+  }
+  if (in.stop_size() > 0 && in.has_detokenize() && !in.detokenize()) {
+    return Invalid("sampling_params.stop", "must be empty with detokenize false: it is found in the text.");
   }
   for (const std::string& stop : in.stop()) {
     if (stop.empty() || stop.size() > kStopStringBytesMax) {
@@ -289,11 +296,6 @@ absl::Status ReadSampling(const v1::SamplingParams& in, const Limits& limits, re
 absl::Status ReadIds(const v1::TokenizedInput& in, const Limits& limits, std::vector<int32_t>* out) {
   constexpr char kField[] = "tokenized.input_ids";
   if (in.input_ids().empty()) return Invalid(kField, "must hold at least 1 token id, got 0.");
-  if (in.input_ids_size() >= limits.max_model_len) {
-    return Invalid(kField,
-                   absl::StrCat("leaves no room for output: the prompt has ", in.input_ids_size(),
-                                " tokens, prompt + 1 must be at most max_model_len = ", limits.max_model_len, "."));
-  }
   out->reserve(static_cast<size_t>(in.input_ids_size()));
   for (int i = 0; i < in.input_ids_size(); ++i) {
     const uint32_t id = in.input_ids(i);
@@ -316,7 +318,7 @@ absl::Status ReadText(const std::string& text, const Limits& limits, const Encod
   if (const size_t at = text::FindInvalidUtf8(text); at != absl::string_view::npos) {
     return Invalid(kField, absl::StrCat("must be valid UTF-8, got a bad byte at ", at, "."));
   }
-  absl::StatusOr<std::vector<int32_t>> ids = encode(text);
+  absl::StatusOr<std::vector<int32_t>> ids = encode(text, /*add_special_tokens=*/true);
   if (!ids.ok()) return WithErrorField(ids.status(), kField);
   if (ids->empty()) return Invalid(kField, "must hold at least 1 token, got 0.");
   for (const int32_t id : *ids) {
@@ -328,26 +330,39 @@ absl::Status ReadText(const std::string& text, const Limits& limits, const Encod
                        limits.vocab_size, "."));
     }
   }
-  if (static_cast<int64_t>(ids->size()) >= limits.max_model_len) {
-    return Invalid(kField,
-                   absl::StrCat("leaves no room for output: the prompt has ", ids->size(),
-                                " tokens, prompt + 1 must be at most max_model_len = ", limits.max_model_len, "."));
-  }
   *out = *std::move(ids);
+  return absl::OkStatus();
+}
+
+// Keeps the prompt's last tokens, as many as the client wants.
+absl::Status Truncate(const v1::SamplingParams& in, const Limits& limits, std::vector<int32_t>* ids) {
+  if (!in.has_truncate_prompt_tokens()) return absl::OkStatus();
+  int64_t most = in.truncate_prompt_tokens();
+  if (most < -1 || most == 0) {
+    return Invalid("sampling_params.truncate_prompt_tokens",
+                   absl::StrCat("must be at least 1, or -1 for as many as leave room for max_tokens, got ", most, "."));
+  }
+  if (most == -1) most = std::max<int64_t>(1, limits.max_model_len - std::max<uint32_t>(1, in.max_tokens()));
+  if (static_cast<int64_t>(ids->size()) > most) ids->erase(ids->begin(), ids->end() - most);
   return absl::OkStatus();
 }
 
 absl::Status ReadPrompt(const v1::GenerateRequest& message, const Limits& limits, const Encode& encode,
                         std::vector<int32_t>* out) {
-  switch (message.input_case()) {
-    case v1::GenerateRequest::kTokenized:
-      return ReadIds(message.tokenized(), limits, out);
-    case v1::GenerateRequest::kText:
-      return ReadText(message.text(), limits, encode, out);
-    case v1::GenerateRequest::INPUT_NOT_SET:
-      break;
+  const char* field = "text";
+  absl::Status status = Invalid("input", "is required: set text or tokenized.");
+  if (message.has_tokenized()) {
+    field = "tokenized.input_ids";
+    status = ReadIds(message.tokenized(), limits, out);
+  } else if (message.has_text()) {
+    status = ReadText(message.text(), limits, encode, out);
   }
-  return Invalid("input", "is required: set text or tokenized.");
+  if (!status.ok()) return status;
+  if (absl::Status s = Truncate(message.sampling_params(), limits, out); !s.ok()) return s;
+  if (static_cast<int64_t>(out->size()) < limits.max_model_len) return absl::OkStatus();
+  return Invalid(field,
+                 absl::StrCat("leaves no room for output: the prompt has ", out->size(),
+                              " tokens, prompt + 1 must be at most max_model_len = ", limits.max_model_len, "."));
 }
 
 absl::Status ReadLengths(const v1::SamplingParams& in, const Limits& limits, int64_t prompt_len,
@@ -386,6 +401,7 @@ absl::StatusOr<request::Request> Validate(const v1::GenerateRequest& message, co
   }
   if (absl::Status s = ReadSampling(sampling, limits, &request.params); !s.ok()) return s;
   if (absl::Status s = ReadBestOf(message, limits, &request.params); !s.ok()) return s;
+  if (absl::Status s = ReadTokenRules(sampling, limits.vocab_size, encode, &request.params); !s.ok()) return s;
   if (absl::Status s = ReadPrompt(message, limits, encode, &request.prompt_ids); !s.ok()) return s;
   const auto prompt_len = static_cast<int64_t>(request.prompt_ids.size());
   if (absl::Status s = ReadLengths(sampling, limits, prompt_len, &request.params); !s.ok()) return s;

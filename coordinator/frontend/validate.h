@@ -13,11 +13,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
+#include "coordinator/frontend/encode.h"
 #include "coordinator/frontend/generation_config.h"
 #include "coordinator/request/request.h"
 
@@ -47,9 +46,6 @@ struct Limits {
   bool priorities = false;  // the scheduling policy looks at GenerateRequest.priority
   GenerationDefaults defaults;
 };
-
-// The tokenizer, special tokens added. Null: this server takes token ids only.
-using Encode = std::function<absl::StatusOr<std::vector<int32_t>>(const std::string& text)>;
 
 // Leaves `deadline` and `make_decoder` of the result unset: they belong to the RPC. Every error carries its field
 // (field_error.h). Errors: INVALID_ARGUMENT a limit is broken, with the value and the limit; NOT_FOUND unknown model;

@@ -38,6 +38,8 @@ absl::Status CheckNoSampling(const v1::SamplingParams& in) {
   if (in.has_repetition_penalty() && in.repetition_penalty() != 1) return Invalid("repetition_penalty", kNotYet);
   if (in.has_best_of() && in.best_of() != (in.has_n() ? in.n() : 1)) return Invalid("best_of", kNotYet);
   if (!in.logit_bias().empty()) return Invalid("logit_bias", kNotYet);
+  if (!in.bad_words().empty()) return Invalid("bad_words", kNotYet);
+  if (!in.allowed_token_ids().empty()) return Invalid("allowed_token_ids", kNotYet);
   return absl::OkStatus();
 }
 

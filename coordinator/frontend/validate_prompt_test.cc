@@ -34,5 +34,65 @@ TEST(ValidatePromptTest, PromptLogprobsAreBounded) {
       << status;
 }
 
+// One token per byte.
+absl::StatusOr<std::vector<int32_t>> EncodeBytes(const std::string& text, bool) {
+  return std::vector<int32_t>(text.begin(), text.end());
+}
+
+v1::GenerateRequest Parse(const std::string& text) {
+  v1::GenerateRequest message;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &message)) << text;
+  return message;
+}
+
+std::vector<int32_t> Truncated(int prompt_len, int32_t truncate, uint32_t max_tokens = 0) {
+  v1::GenerateRequest message;
+  for (int i = 1; i <= prompt_len; ++i) message.mutable_tokenized()->add_input_ids(static_cast<uint32_t>(i));
+  message.mutable_sampling_params()->set_truncate_prompt_tokens(truncate);
+  if (max_tokens > 0) message.mutable_sampling_params()->set_max_tokens(max_tokens);
+  const absl::StatusOr<request::Request> request = Validate(message, TestLimits(), nullptr);
+  EXPECT_TRUE(request.ok()) << request.status();
+  return request.ok() ? request->prompt_ids : std::vector<int32_t>();
+}
+
+TEST(ValidatePromptTest, TruncationKeepsTheEnd) {
+  using Ids = std::vector<int32_t>;
+  EXPECT_EQ(Truncated(3, 2), (Ids{2, 3}));
+  EXPECT_EQ(Truncated(3, 3), (Ids{1, 2, 3}));
+  EXPECT_EQ(Truncated(3, 100), (Ids{1, 2, 3}));
+  EXPECT_EQ(Truncated(3, -1), (Ids{1, 2, 3}));
+  EXPECT_EQ(Truncated(3, -1, 62), (Ids{2, 3})) << "64 in all";
+  EXPECT_EQ(Truncated(500, -1).size(), 63u) << "room for one token";
+  v1::GenerateRequest text;
+  text.set_text(std::string(1000, 'a') + "b");
+  text.mutable_sampling_params()->set_truncate_prompt_tokens(2);
+  const absl::StatusOr<request::Request> request = Validate(text, TestLimits(), EncodeBytes);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->prompt_ids, (Ids{'a', 'b'}));
+}
+
+TEST(ValidatePromptTest, StopStringsNeedATokenizer) {
+  v1::GenerateRequest message;
+  message.mutable_tokenized()->add_input_ids(1);
+  message.mutable_sampling_params()->add_stop("x");
+  EXPECT_TRUE(Validate(message, TestLimits(), EncodeBytes).ok());
+  const absl::Status status = Validate(message, TestLimits(), nullptr).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_EQ(ErrorField(status), "sampling_params.stop");
+}
+
+TEST(ValidatePromptTest, CheapChecksComeBeforeTheTokenizer) {
+  int num_encodes = 0;
+  const auto counting = [&num_encodes](const std::string& text, bool add_special_tokens) {
+    ++num_encodes;
+    return EncodeBytes(text, add_special_tokens);
+  };
+  EXPECT_FALSE(Validate(Parse("text: 'a' sampling_params { top_p: 0 }"), TestLimits(), counting).ok());
+  EXPECT_FALSE(Validate(Parse("text: 'a' model: 'other'"), TestLimits(), counting).ok());
+  EXPECT_EQ(num_encodes, 0);
+  EXPECT_TRUE(Validate(Parse("text: 'a'"), TestLimits(), counting).ok());
+  EXPECT_EQ(num_encodes, 1);
+}
+
 }  // namespace
 }  // namespace quire::frontend

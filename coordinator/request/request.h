@@ -43,6 +43,8 @@ struct SamplingParams {
   int32_t prompt_logprobs = -1;  // -1 = none
   uint64_t seed = 0;             // always set: drawn at admission if the client gave none
   std::vector<std::pair<int32_t, float>> logit_bias;
+  std::vector<std::vector<int32_t>> bad_words;  // as token ids; each has at least one
+  std::vector<int32_t> allowed_token_ids;       // empty = all
 };
 
 // Sequences of the group: what is drawn or searched, of which n are answered.

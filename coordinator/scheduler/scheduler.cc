@@ -37,6 +37,8 @@ RankSampling MakeRankSampling(const Sequence& sequence, const std::vector<int32_
   out.given_tokens = sequence.beam != nullptr;
   if (out.given_tokens) out.temperature = 0;  // its draw counts for nothing: the cheapest one
   out.logit_bias = p.logit_bias;
+  out.bad_words = p.bad_words;
+  out.allowed_token_ids = p.allowed_token_ids;
   if (sequence.wants_prompt_rows()) {
     out.prompt_rows = PromptRows{static_cast<uint32_t>(sequence.group->num_prompt_rows + 1),
                                  static_cast<uint32_t>(p.prompt_logprobs)};

@@ -33,6 +33,8 @@ struct RankSampling {
   std::vector<std::pair<int32_t, float>> logit_bias;
   bool given_tokens = false;  // its next tokens come with the plan
   std::optional<PromptRows> prompt_rows;
+  std::vector<std::vector<int32_t>> bad_words;
+  std::vector<int32_t> allowed_token_ids;
 };
 
 struct NewSequence {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "kernels/sampling_math.h"
 
@@ -18,10 +19,20 @@ void KeepRawLogits(const LogitEdits& edits, const float* logits, SampleResult* r
   std::sort(kept.begin(), kept.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
 }
 
+// The others' raw logits are not needed any more: what is drawn is one of the allowed.
+void KeepAllowed(absl::Span<const int32_t> allowed, float* logits, int64_t vocab) {
+  std::vector<float> kept;
+  kept.reserve(allowed.size());
+  for (int32_t id : allowed) kept.push_back(logits[id]);
+  std::fill_n(logits, vocab, -std::numeric_limits<float>::infinity());
+  for (size_t i = 0; i < allowed.size(); ++i) logits[allowed[i]] = kept[i];
+}
+
 }  // namespace
 
-void ApplyLogitEdits(const LogitEdits& edits, float* logits, SampleResult* result) {
+void ApplyLogitEdits(const LogitEdits& edits, float* logits, int64_t vocab, SampleResult* result) {
   if (result != nullptr && result->wants_logprob) KeepRawLogits(edits, logits, result);
+  if (!edits.allowed.empty()) KeepAllowed(edits.allowed, logits, vocab);
   for (const auto& [id, bias] : edits.bias) logits[id] += bias;
   for (int32_t id : edits.banned) logits[id] = -std::numeric_limits<float>::infinity();
   if (edits.repetition_penalty == 1.0f && edits.frequency_penalty == 0.0f && edits.presence_penalty == 0.0f) return;

@@ -253,7 +253,7 @@ class ReferenceBackend final : public Backend {
   void DoEditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits,
                     absl::Span<SampleResult> results) override {
     for (size_t i = 0; i < edits.size(); ++i) {
-      ApplyLogitEdits(edits[i], Row(logits, i), results.empty() ? nullptr : &results[i]);
+      ApplyLogitEdits(edits[i], Row(logits, i), logits.dim(1), results.empty() ? nullptr : &results[i]);
     }
   }
 

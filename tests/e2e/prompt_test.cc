@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -100,6 +101,32 @@ TEST_F(PromptTest, AStreamBringsThePromptFirst) {
     EXPECT_EQ(text.rfind("The little dog", 0), 0u) << text;
     EXPECT_GT(text.size(), 16u);
   }
+}
+
+TEST_F(PromptTest, BadWordsAndAllowedIdsRuleTheOutput) {
+  quire::v1::GenerateRequest request = TextRequest("Once upon a time", 40);
+  const Output free = cluster_->Generate(request);
+  ASSERT_TRUE(free.ok()) << free.status.error_message();
+  const std::string text = free.streamed_text[0] + free.choices[0].text();
+  const size_t begin = text.find(' ', 1) + 1, end = text.find(' ', begin);
+  ASSERT_NE(end, std::string::npos) << text;
+  const std::string word = text.substr(begin, end - begin);
+  request.mutable_sampling_params()->add_bad_words(word);
+  const Output ruled = cluster_->Generate(request);
+  ASSERT_TRUE(ruled.ok()) << ruled.status.error_message();
+  const std::string other = ruled.streamed_text[0] + ruled.choices[0].text();
+  EXPECT_EQ(other.find(" " + word + " "), std::string::npos) << other;
+  EXPECT_NE(other, text);
+
+  request.mutable_sampling_params()->clear_bad_words();
+  const std::set<uint32_t> allowed = {300, 301, 302};
+  for (const uint32_t id : allowed) request.mutable_sampling_params()->add_allowed_token_ids(id);
+  request.mutable_sampling_params()->set_detokenize(false);
+  const Output few = cluster_->Generate(request);
+  ASSERT_TRUE(few.ok()) << few.status.error_message();
+  EXPECT_EQ(few.streamed_ids[0].size(), 40u);
+  for (const uint32_t id : few.streamed_ids[0]) EXPECT_EQ(allowed.count(id), 1u) << id;
+  EXPECT_EQ(few.streamed_text[0] + few.choices[0].text(), "") << "ids only";
 }
 
 TEST_F(PromptTest, BestOfAnswersTheBestOfItsSamples) {

@@ -75,8 +75,9 @@ nlohmann::json RunCase(const Case& c) {
 
 nlohmann::json RunOnePrompt() {
   const SharingFigures got = RunTrace({}, {{absl::ZeroDuration(), 512, 256, 8, 0}});
-  std::printf("\nn=8 over one prompt of 512 tokens: %lld prompt tokens computed, at most %.2f %% more blocks than ideal\n",
-              static_cast<long long>(got.prefill_tokens), 100 * got.above_ideal);
+  std::printf(
+      "\nn=8 over one prompt of 512 tokens: %lld prompt tokens computed, at most %.2f %% more blocks than ideal\n",
+      static_cast<long long>(got.prefill_tokens), 100 * got.above_ideal);
   return {{"prompt", 512}, {"n", 8}, {"prefill_tokens", got.prefill_tokens}, {"above_ideal", got.above_ideal}};
 }
 

@@ -39,9 +39,9 @@ struct SharingFigures {
   int64_t forks = 0;
   int64_t block_copies = 0;
   int64_t preemptions = 0;
-  double waste = 0;          // share of the slots of used blocks that hold no token
-  double saved = 0;          // share of the blocks that the same tables would hold without sharing
-  double above_ideal = 0;    // most that a step held above ideal sharing, as a share; only for one request
+  double waste = 0;        // share of the slots of used blocks that hold no token
+  double saved = 0;        // share of the blocks that the same tables would hold without sharing
+  double above_ideal = 0;  // most that a step held above ideal sharing, as a share; only for one request
 };
 
 // Runs the trace to its end. Requires: arrivals in order; every request fits the cache.

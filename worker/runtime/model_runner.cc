@@ -75,6 +75,7 @@ void ModelRunner::Draw(const kernels::TensorView& logits) {
   CHECK_EQ(logits.dim(0), static_cast<int64_t>(draws.size()));
   edits_.clear();
   results_.resize(draws.size());
+  if (banned_.size() < draws.size()) banned_.resize(draws.size());
   bool any_edits = false;
   seen_.clear();
   size_t next_item = 0;
@@ -90,6 +91,7 @@ void ModelRunner::Draw(const kernels::TensorView& logits) {
     const int32_t num_output = s.num_output() + draws[i].num_drafts;
     edits_.push_back(MakeLogitEdits(s.sampling, SeenBefore(s, drafts), num_output));
     rows_.push_back(MakeSampleRow(s.sampling, num_output, /*with_logprobs=*/options_.rank == 0));
+    if (!s.sampling.bad_words.empty()) edits_.back().banned = Banned(i, s, drafts);
     any_edits |= HasEdits(edits_.back());
   }
   // Also when no row wants one: results_ is kept between steps, and LogProbs is what clears the wishes of the step
@@ -116,6 +118,18 @@ void ModelRunner::Verify() {
     accepted_.push_back(accepted);
     for (int32_t i = accepted + 1; i <= item.num_drafts; ++i) kept_[item.first_draw + i] = false;
   }
+}
+
+absl::Span<const int32_t> ModelRunner::Banned(size_t draw, const Sequence& s, absl::Span<const int32_t> drafts) {
+  std::vector<int32_t>& banned = banned_[draw];
+  if (drafts.empty()) {
+    BannedTokens(s.sampling, absl::MakeConstSpan(s.token_ids).subspan(s.prompt_len), &banned);
+  } else {
+    output_.assign(s.token_ids.begin() + s.prompt_len, s.token_ids.end());
+    output_.insert(output_.end(), drafts.begin(), drafts.end());
+    BannedTokens(s.sampling, output_, &banned);
+  }
+  return banned;
 }
 
 void ModelRunner::Commit() {

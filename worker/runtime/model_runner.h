@@ -58,6 +58,8 @@ class ModelRunner final {
   const SeenTokens& SeenBefore(const Sequence& sequence, absl::Span<const int32_t> drafts);
   // Marks the draws that count, and how many drafts each drafted item accepts.
   void Verify();
+  // What is banned at a draw behind drafts. Valid until the next Draw.
+  absl::Span<const int32_t> Banned(size_t draw, const Sequence& sequence, absl::Span<const int32_t> drafts);
   void Commit();
   void Report(v1::Done* done) const;
 
@@ -70,6 +72,8 @@ class ModelRunner final {
   BatchInput batch_;
   PromptScorer scorer_;
   std::vector<kernels::LogitEdits> edits_;
+  std::vector<std::vector<int32_t>> banned_;  // by draw, where bad words are; edits_ points into it
+  std::vector<int32_t> output_;               // and drafts, while bans are made
   std::vector<kernels::SampleRow> rows_;
   std::vector<kernels::SampleResult> results_;
   std::vector<bool> kept_;         // by draw

@@ -81,6 +81,13 @@ std::vector<TestRequest> MixedRequests(int count, int32_t vocab, int longest) {
       r.sampling.mutable_logit_bias()->add_ids(4);
       r.sampling.mutable_logit_bias()->add_values(2.5f);
     }
+    if (i % 6 == 2) {
+      r.sampling.add_bad_words()->add_ids(5);
+      for (uint32_t id : {8, 9}) (i == 2 ? r.sampling.add_bad_words() : r.sampling.mutable_bad_words(0))->add_ids(id);
+    }
+    if (i % 9 == 4) {
+      for (uint32_t id = 2; id < 40; ++id) r.sampling.add_allowed_token_ids(id);
+    }
     if (i % 7 == 3) r.num_choices = 3;
     if (i % 4 < 2) r.sampling.mutable_prompt_rows()->set_num_top(i % 4 * 3);
     requests.push_back(std::move(r));

@@ -48,11 +48,17 @@ absl::StatusOr<SamplingParams> ParseSamplingParams(const v1::NewSequence& s, int
             "prompt_rows.first", s.prompt_rows().first(), "1 to 2147483647"),
       Check(s.prompt_rows().num_top() <= static_cast<uint32_t>(vocab_size), s, "prompt_rows.num_top",
             s.prompt_rows().num_top(), "at most the vocabulary"),
+      CheckIds(s, "allowed_token_ids", s.allowed_token_ids(), vocab_size),
       CheckIds(s, "logit_bias", s.logit_bias().ids(), vocab_size),
       CheckIds(s, "banned_until_min", s.banned_until_min(), vocab_size),
   };
   for (const absl::Status& check : checks) {
     if (!check.ok()) return check;
+  }
+  for (const v1::TokenIds& word : s.bad_words()) {
+    const absl::Status some = Check(word.ids_size() > 0, s, "length of a bad_words entry", word.ids_size(), "> 0");
+    if (!some.ok()) return some;
+    if (absl::Status known = CheckIds(s, "bad_words", word.ids(), vocab_size); !known.ok()) return known;
   }
   SamplingParams p;
   p.seed = s.seed();
@@ -71,6 +77,8 @@ absl::StatusOr<SamplingParams> ParseSamplingParams(const v1::NewSequence& s, int
   for (int i = 0; i < s.logit_bias().ids_size(); ++i) {
     p.logit_bias.emplace_back(static_cast<int32_t>(s.logit_bias().ids(i)), s.logit_bias().values(i));
   }
+  for (const v1::TokenIds& word : s.bad_words()) p.bad_words.emplace_back(word.ids().begin(), word.ids().end());
+  p.allowed_token_ids.assign(s.allowed_token_ids().begin(), s.allowed_token_ids().end());
   if (s.has_prompt_rows()) {
     p.prompt_rows =
         PromptRows{static_cast<int32_t>(s.prompt_rows().first()), static_cast<int32_t>(s.prompt_rows().num_top())};

@@ -37,6 +37,8 @@ struct SamplingParams {
   std::vector<std::pair<int32_t, float>> logit_bias;
   bool given_tokens = false;  // the plan brings its tokens: draws are reported and not appended
   std::optional<PromptRows> prompt_rows;
+  std::vector<std::vector<int32_t>> bad_words;  // each has at least one id
+  std::vector<int32_t> allowed_token_ids;       // empty = all
 
   // Whether the tokens so far matter to the draw.
   bool has_penalties() const {

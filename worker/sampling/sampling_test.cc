@@ -86,6 +86,33 @@ TEST(DrawTest, PenaltiesSeePromptAndOutputApart) {
   EXPECT_EQ(std::vector<int32_t>(edits.seen_counts.begin(), edits.seen_counts.end()), (std::vector<int32_t>{0, 2, 1}));
 }
 
+TEST(DrawTest, BadWordsBanTheirLastTokenAfterTheOthers) {
+  SamplingParams params;
+  params.bad_words = {{3}, {4, 5}, {4, 6, 7}, {1, 2, 3, 4, 5, 6, 9}};
+  params.min_tokens = 2;
+  params.banned_until_min = {8};
+  const auto banned = [&](std::vector<int32_t> output) {
+    std::vector<int32_t> out;
+    BannedTokens(params, output, &out);
+    return out;
+  };
+  using Ids = std::vector<int32_t>;
+  EXPECT_EQ(banned({}), (Ids{8, 3}));
+  EXPECT_EQ(banned({4}), (Ids{8, 3, 5}));
+  EXPECT_EQ(banned({4, 6}), (Ids{3, 7}));
+  EXPECT_EQ(banned({6, 4}), (Ids{3, 5}));
+  EXPECT_EQ(banned({4, 6, 1}), (Ids{3}));
+  EXPECT_EQ(banned({0, 1, 2, 3, 4, 5, 6}), (Ids{3, 9}));
+}
+
+TEST(DrawTest, AllowedTokensAreAnEdit) {
+  SamplingParams params;
+  params.allowed_token_ids = {3, 4};
+  const SeenTokens seen;
+  EXPECT_TRUE(HasEdits(MakeLogitEdits(params, seen, 5)));
+  EXPECT_EQ(MakeLogitEdits(params, seen, 5).allowed.size(), 2u);
+}
+
 TEST(DrawTest, PositionIsTheOutputToken) {
   SamplingParams params;
   params.num_logprobs = 4;
