@@ -301,6 +301,63 @@ TEST_F(CoreTest, TheQueueIsBoundedInTokensToo) {
   EXPECT_TRUE(actions_.ends.empty());
 }
 
+// A prompt in two chunks whose log-probs are wanted; the replica is lost between them.
+TEST_F(CoreTest, PromptLogprobsComeOnceAcrossALoss) {
+  CoreOptions options;
+  options.scheduler.max_num_seqs = 16;
+  options.scheduler.max_num_batched_tokens = 20;
+  Make(options);
+  Form();
+  SubmitEvent submit = Submit(1, "a", 8, 30);
+  submit.request.params.prompt_logprobs = 0;
+  Step({submit});
+  ASSERT_EQ(actions_.sends.size(), 2u);
+  EXPECT_EQ(actions_.sends[0]->new_sequences[0].sampling.prompt_rows->first, 1u);
+  StepDoneEvent first = Answer(*actions_.sends[0]);
+  first.result.prompt_logprobs.assign(1, std::vector<TokenLogprobs>(20));
+  for (int i = 0; i < 20; ++i) first.result.prompt_logprobs[0][i].sampled = -1.0f - i;
+  Step({first});
+  Step({ReplicaDownEvent{1, absl::UnavailableError("rank 0 died")}});
+  Form();
+  ASSERT_EQ(actions_.sends.size(), 2u);
+  const NewSequence& again = actions_.sends[0]->new_sequences[0];
+  EXPECT_EQ(again.sampling.prompt_rows->first, 21u) << "20 positions are here";
+  EXPECT_EQ(again.num_computed, 0u);
+  // The first chunk computes tokens 0 to 19, whose rows are all here.
+  StepDoneEvent replayed = Answer(*actions_.sends[0]);
+  StepDoneEvent rest = Answer(*actions_.sends[1]);
+  rest.result.prompt_logprobs.assign(1, std::vector<TokenLogprobs>(9));
+  for (int i = 0; i < 9; ++i) rest.result.prompt_logprobs[0][i].sampled = -21.0f - i;
+  Step({replayed, rest});
+  ASSERT_EQ(actions_.emits.size(), 1u);
+  const std::vector<TokenLogprobs>& got = actions_.emits[0].delta.prompt_logprobs;
+  ASSERT_EQ(got.size(), 29u);
+  for (int i = 0; i < 29; ++i) EXPECT_EQ(got[i].sampled, -1.0f - i);
+}
+
+TEST_F(CoreTest, MissingPromptLogprobsEndTheEpoch) {
+  Make();
+  Form();
+  SubmitEvent submit = Submit(1, "a");
+  submit.request.params.prompt_logprobs = 0;
+  Step({submit});
+  Step({Answer(*actions_.sends[0])});
+  EXPECT_EQ(actions_.form_epoch, 2u);
+  EXPECT_TRUE(actions_.ends.empty()) << "the request waits for the next epoch";
+}
+
+TEST_F(CoreTest, BestOfDrawsMoreThanItAnswersWithLogprobs) {
+  Make();
+  Form();
+  SubmitEvent submit = Submit(1, "a");
+  submit.request.params.n = 2;
+  submit.request.params.best_of = 5;
+  Step({submit});
+  ASSERT_FALSE(actions_.sends.empty());
+  EXPECT_EQ(actions_.sends[0]->forks.size(), 4u);
+  EXPECT_EQ(actions_.sends[0]->new_sequences[0].sampling.num_logprobs, 0);
+}
+
 TEST_F(CoreTest, AWrongNumberOfTokensEndsTheEpoch) {
   Make();
   Form();
