@@ -131,10 +131,13 @@ void ResponseBuilder::FillComplete(uint32_t index, uint32_t drawn, v1::GenerateR
   complete->set_request_id(options_.request_id);
 }
 
-void ResponseBuilder::FillTokenLogprob(int32_t token, float logprob, v1::TokenLogprob* to) const {
+void ResponseBuilder::FillTokenLogprob(int32_t token, float logprob, v1::TokenLogprob* to) {
   to->set_token_id(static_cast<uint32_t>(token));
   to->set_logprob(logprob);
-  if (options_.token_text != nullptr) to->set_token(options_.token_text(token));
+  if (options_.token_text == nullptr) return;
+  const auto [it, fresh] = token_texts_.try_emplace(token);
+  if (fresh) it->second = options_.token_text(token);
+  to->set_token(it->second);
 }
 
 void ResponseBuilder::TakeInputLogprobs(v1::InputLogprobs* out) {
@@ -154,7 +157,7 @@ void ResponseBuilder::TakeInputLogprobs(v1::InputLogprobs* out) {
   prompt_logprobs_.clear();
 }
 
-void ResponseBuilder::TakeLogprobs(Choice* choice, v1::OutputLogprobs* out) const {
+void ResponseBuilder::TakeLogprobs(Choice* choice, v1::OutputLogprobs* out) {
   for (const engine::TokenDelta& token : choice->logprobs) {
     v1::PositionLogprobs* position = out->add_positions();
     FillTokenLogprob(token.token, token.logprobs.sampled, position->mutable_sampled());

@@ -16,6 +16,7 @@
 #include <deque>
 #include <functional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "coordinator/engine/output.h"
@@ -80,15 +81,16 @@ class ResponseBuilder {
   // Choice `drawn` as the answer's `index`.
   void FillComplete(uint32_t index, uint32_t drawn, v1::GenerateResponse* response);
   bool knows_logprobs() const { return options_.logprobs || options_.best_of > options_.num_choices; }
-  void FillTokenLogprob(int32_t token, float logprob, v1::TokenLogprob* to) const;
-  void TakeLogprobs(Choice* choice, v1::OutputLogprobs* out) const;
+  void FillTokenLogprob(int32_t token, float logprob, v1::TokenLogprob* to);
+  void TakeLogprobs(Choice* choice, v1::OutputLogprobs* out);
   void TakeInputLogprobs(v1::InputLogprobs* out);
 
   const ResponseOptions options_;
   std::vector<Choice> choices_;
   std::deque<uint32_t> ready_;  // choices with a chunk to send, oldest news first
   std::vector<TokenLogprobs> prompt_logprobs_;
-  bool scored_ = false;  // the prompt's log-probs are out
+  bool scored_ = false;                                   // the prompt's log-probs are out
+  std::unordered_map<int32_t, std::string> token_texts_;  // the engine thread waits while log-probs are filled in
   uint32_t cached_tokens_ = 0;
   std::vector<uint32_t> answered_;  // choices by index of the answer; once it has ended
   bool ended_ = false;

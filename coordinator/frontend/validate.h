@@ -33,8 +33,8 @@ inline constexpr size_t kStopStringBytesMax = 1024;
 inline constexpr size_t kStopTokenIdsMax = 64;
 inline constexpr size_t kLogitBiasMax = 1024;
 // Log-probs of one prompt: tokens times (1 + alternatives). They wait in memory for the last chunk and leave in one
-// message.
-inline constexpr int64_t kPromptLogprobsMax = 1 << 20;
+// message, which the engine thread may have to write.
+inline constexpr int64_t kPromptLogprobsMax = 1 << 18;
 
 // What the served model and the flags allow.
 struct Limits {

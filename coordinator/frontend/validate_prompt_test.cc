@@ -30,7 +30,7 @@ TEST(ValidatePromptTest, PromptLogprobsAreBounded) {
   message.mutable_tokenized()->add_input_ids(1);
   const absl::Status status = Validate(message, limits, nullptr).status();
   EXPECT_EQ(ErrorField(status), "sampling_params.prompt_logprobs");
-  EXPECT_NE(status.message().find("65537 tokens x (1 + 15) is 1048592, must be at most 1048576"), std::string::npos)
+  EXPECT_NE(status.message().find("16385 tokens x (1 + 15) is 262160, must be at most 262144"), std::string::npos)
       << status;
 }
 
