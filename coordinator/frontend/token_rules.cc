@@ -48,9 +48,11 @@ absl::Status AddWord(const std::string& word, int32_t vocab_size, const Encode& 
   if (!plain.ok()) return plain.status();
   absl::StatusOr<std::vector<int32_t>> spaced = ids_of(absl::StrCat(" ", bare));
   if (!spaced.ok()) return spaced.status();
-  const bool other = spaced->size() == plain->size() && spaced->front() != plain->front();
+  // A space of its own before the same tokens says nothing new.
+  const bool redundant =
+      spaced->size() >= plain->size() && std::equal(plain->rbegin(), plain->rend(), spaced->rbegin());
   out->push_back(*std::move(plain));
-  if (other) out->push_back(*std::move(spaced));
+  if (!redundant) out->push_back(*std::move(spaced));
   return absl::OkStatus();
 }
 

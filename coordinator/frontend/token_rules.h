@@ -18,9 +18,8 @@ namespace quire::frontend {
 inline constexpr size_t kBadWordsMax = 64;
 inline constexpr size_t kBadWordBytesMax = 256;
 
-// Reads both fields. A bad word is banned as it is written and, if that is as many tokens with another first one, with
-// a space before it: as a word inside a text. Errors: INVALID_ARGUMENT a limit is broken; FAILED_PRECONDITION bad words
-// without a tokenizer.
+// Reads both fields. A bad word is banned as the tokens that it is at the start of a text and, if they differ, those that
+// it is after a space. Errors: INVALID_ARGUMENT a limit is broken; FAILED_PRECONDITION bad words without a tokenizer.
 absl::Status ReadTokenRules(const v1::SamplingParams& in, int32_t vocab_size, const Encode& encode,
                             request::SamplingParams* out);
 

@@ -16,6 +16,8 @@ using Words = std::vector<std::vector<int32_t>>;
 // Letters are 1..26; a space and the letter after it are one token, 30 more than the letter's. "#" has no token.
 absl::StatusOr<std::vector<int32_t>> EncodeLetters(const std::string& text, bool add_special_tokens) {
   EXPECT_FALSE(add_special_tokens);
+  if (text == " was") return std::vector<int32_t>{70};               // one token inside of a text, three at its start
+  if (text == " q") return std::vector<int32_t>{80, 'q' - 'a' + 1};  // the space is a token of its own
   std::vector<int32_t> ids;
   int32_t space = 0;
   for (const char c : text) {
@@ -40,6 +42,8 @@ request::SamplingParams Read(const std::vector<std::string>& words) {
 
 TEST(TokenRulesTest, AWordIsBannedAtTheStartAndInsideOfAText) {
   EXPECT_EQ(Read({"a"}).bad_words, (Words{{1}, {31}}));
+  EXPECT_EQ(Read({"was"}).bad_words, (Words{{23, 1, 19}, {70}}));
+  EXPECT_EQ(Read({"q"}).bad_words, (Words{{17}})) << "banned after a space as anywhere";
   EXPECT_EQ(Read({"abc", "  d"}).bad_words, (Words{{1, 2, 3}, {31, 2, 3}, {4}, {34}}));
 }
 

@@ -114,9 +114,19 @@ TEST_F(PromptTest, BadWordsAndAllowedIdsRuleTheOutput) {
   request.mutable_sampling_params()->add_bad_words(word);
   const Output ruled = cluster_->Generate(request);
   ASSERT_TRUE(ruled.ok()) << ruled.status.error_message();
-  const std::string other = ruled.streamed_text[0] + ruled.choices[0].text();
-  EXPECT_EQ(other.find(" " + word + " "), std::string::npos) << other;
-  EXPECT_NE(other, text);
+  EXPECT_NE(ruled.streamed_text[0] + ruled.choices[0].text(), text);
+  quire::v1::TokenizeRequest tokenize;
+  tokenize.set_text(" " + word);
+  tokenize.set_add_special_tokens(false);
+  quire::v1::TokenizeResponse banned;
+  grpc::ClientContext context;
+  ASSERT_TRUE(cluster_->stub()->Tokenize(&context, tokenize, &banned).ok());
+  const auto occurs = [&](const Output& out) {
+    const std::vector<uint32_t>& ids = out.streamed_ids[0];
+    return std::search(ids.begin(), ids.end(), banned.ids().begin(), banned.ids().end()) != ids.end();
+  };
+  EXPECT_TRUE(occurs(free)) << word;
+  EXPECT_FALSE(occurs(ruled)) << word;
 
   request.mutable_sampling_params()->clear_bad_words();
   const std::set<uint32_t> allowed = {300, 301, 302};
