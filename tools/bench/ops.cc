@@ -137,18 +137,20 @@ Limits MeasureLimits(const Settings& s, const std::string& backend_name, nlohman
   const std::string isa = s.options.isa.empty() ? kernels::CpuIsas()[0] : s.options.isa;
   Limits limits;
   Progress("measuring memory bandwidth");
-  limits.read = MeasureReadBytesPerSecond(s.options.num_threads, s.clock, absl::Seconds(std::max(1.0, s.seconds)));
+  const Rate read = MeasureReadBytesPerSecond(s.options.num_threads, s.clock, absl::Seconds(std::max(1.0, s.seconds)));
+  limits.read = read.median;
   Progress("");
-  std::printf("%s, %d threads, %s weights\nmemory read  %8.1f GB/s\n", backend_name.c_str(), s.options.num_threads,
-              kernels::DTypeName(s.stored), limits.read * 1e-9);
+  std::printf("%s, %d threads, %s weights\nmemory read  %8.1f GB/s  (best pass %.1f)\n", backend_name.c_str(),
+              s.options.num_threads, kernels::DTypeName(s.stored), read.median * 1e-9, read.best * 1e-9);
   for (const std::string& one : kernels::CpuIsas()) {
     const double rate =
-        MeasureFmaFlopsPerSecond(s.options.num_threads, one, s.clock, absl::Seconds(std::min(s.seconds, 0.5)));
+        MeasureFmaFlopsPerSecond(s.options.num_threads, one, s.clock, absl::Seconds(std::min(s.seconds, 0.5))).median;
     std::printf("f32 FMA      %8.1f GFLOP/s  %s\n", rate * 1e-9, one.c_str());
     (*report)["limits"]["fma_flops_per_s"][one] = rate;
     if (one == isa) limits.fma = rate;
   }
-  (*report)["limits"]["read_bytes_per_s"] = limits.read;
+  (*report)["limits"]["read_bytes_per_s"] = read.median;
+  (*report)["limits"]["read_bytes_per_s_best"] = read.best;
   (*report)["backend"] = backend_name;
   (*report)["threads"] = s.options.num_threads;
   (*report)["dtype"] = kernels::DTypeName(s.stored);

@@ -16,14 +16,21 @@ enum class Clock { kWall, kThread };
 
 int64_t ClockNanos(Clock clock);
 
+// A rate over the passes that fit a measurement. On a shared machine the best pass may be one that the neighbours left
+// alone; what a longer run can hope for is the median.
+struct Rate {
+  double median = 0;  // per second
+  double best = 0;
+};
+
 // Bytes per second that all threads together read from memory, over a buffer far larger than the caches. Each thread
-// reads in order, in four streams, and in four streams with software prefetch, in turn; the best of the passes that fit
-// `duration`, whatever the pattern. Errors: none; aborts without 512 MiB of memory.
-double MeasureReadBytesPerSecond(int num_threads, Clock clock, absl::Duration duration);
+// reads in order, in four streams, and in four streams with software prefetch, in turn; of the pattern with the highest
+// median. Errors: none; aborts without 512 MiB of memory.
+Rate MeasureReadBytesPerSecond(int num_threads, Clock clock, absl::Duration duration);
 
 // f32 operations per second (two per fused multiply-add) of all threads together, from registers, with instruction set
-// `isa` of kernels::CpuIsas(). The best of the passes that fit `duration`.
-double MeasureFmaFlopsPerSecond(int num_threads, const std::string& isa, Clock clock, absl::Duration duration);
+// `isa` of kernels::CpuIsas().
+Rate MeasureFmaFlopsPerSecond(int num_threads, const std::string& isa, Clock clock, absl::Duration duration);
 
 }  // namespace quire::bench
 

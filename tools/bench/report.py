@@ -41,7 +41,7 @@ def parse_args():
     parser.add_argument("--models", default=str(pathlib.Path.home() / ".cache/quire/models"), help="random models are kept here")
     parser.add_argument("--out", default="", help="folder for the JSON files; default: a temporary one")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; the one with the median share is shown")
-    parser.add_argument("--only", default="", help="only runs whose name contains this")
+    parser.add_argument("--only", default="", help="only the run of this name")
     return parser.parse_args()
 
 
@@ -92,7 +92,7 @@ def serve(args, server, out, run, seed):
     path = out / (name.replace(",", "").replace(" ", "-") + ".json")
     command = [f"{args.bin}/tools/bench/serve", f"--server={server}", f"--concurrency={concurrency}", f"--num_prompts={prompts}",
                f"--input_len={input_len}", f"--output_len={output_len}", f"--warmup={min(2, concurrency)}",
-               f"--overhead_probes={64 if concurrency == 1 and output_len > 1 else 0}", f"--seed={seed}", f"--json={path}"]
+               f"--overhead_probes={64 if concurrency == 1 and output_len > 1 else 0}", f"--seed={seed}", f"--rounds={4 if concurrency == 1 else 2}", f"--json={path}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     result = json.loads(path.read_text())
     if result["failed"]:
@@ -104,7 +104,7 @@ def decode_share(result, run):
     """Share of the limit while all streams decode: from the time per token, not from the whole run with its prefill."""
     concurrency = run[1]
     if run[5] == "mbu":
-        return result["mbu"], f"{result['read_gb_per_second']:.1f} GB/s read"
+        return result["mbu"], f"{result['read_gb_per_second']:.1f} GB/s read (best pass {result['best_read_gb_per_second']:.0f})"
     limit = f"{result['fma_gflop_per_second']:.0f} GFLOP/s"
     if run[4] == 1:
         return result["mfu"], limit
@@ -126,7 +126,7 @@ def model_table(args, preset, out):
     base, overhead = None, None
     with Coordinator(args, model) as coordinator:
         for run in RUNS:
-            if args.only not in run[0]:
+            if args.only and args.only != run[0]:
                 continue
             say(f"{preset}: {run[0]}")
             # Each run measures the limits just before itself; on a shared machine both move, the ratio less. Another seed

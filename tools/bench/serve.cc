@@ -6,8 +6,9 @@
 //   lengths of chats
 //
 // Prompts are random token ids, seeded; answers run to their full length (ignore_eos). The ceilings (memory read
-// bandwidth, f32 multiply-add rate) are measured before and after the run, while the server is idle, with the code of
-// //tools/bench:ops, and their mean counts: on a shared machine they move. They mean something only if the server runs on this machine; otherwise give --ceilings=false. Exit codes: 0 all
+// bandwidth, f32 multiply-add rate) are measured before, between (--rounds) and after the parts of the run, while the
+// server is idle, with the code of //tools/bench:ops: medians of passes, whose mean counts, for on a shared machine they
+// move. They mean something only if the server runs on this machine; otherwise give --ceilings=false. Exit codes: 0 all
 // requests completed, 1 some failed or no server, 2 bad usage.
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
@@ -54,6 +55,7 @@ ABSL_FLAG(absl::Duration, time_limit, absl::Minutes(10),
 ABSL_FLAG(bool, ceilings, true,
           "measure the machine's memory bandwidth and multiply-add rate before and after the run");
 ABSL_FLAG(int32_t, threads, 0, "threads of that measurement; 0 = all");
+ABSL_FLAG(int64_t, rounds, 1, "parts of the run: that measurement is made before, between and after them");
 ABSL_FLAG(std::string, json, "", "file for the results");
 
 namespace quire::bench {
@@ -123,9 +125,15 @@ ModelCost CostOf(const ServerFacts& facts) {
   return cost;
 }
 
-Ceilings Mean(const Ceilings& a, const Ceilings& b) {
-  return {(a.read_bytes_per_second + b.read_bytes_per_second) / 2,
-          (a.fma_flops_per_second + b.fma_flops_per_second) / 2};
+Ceilings Mean(const std::vector<Ceilings>& all) {
+  Ceilings mean;
+  const auto count = static_cast<double>(all.size());
+  for (const Ceilings& one : all) {
+    mean.read_bytes_per_second += one.read_bytes_per_second / count;
+    mean.fma_flops_per_second += one.fma_flops_per_second / count;
+    mean.best_read_bytes_per_second = std::max(mean.best_read_bytes_per_second, one.best_read_bytes_per_second);
+  }
+  return mean;
 }
 
 Ceilings MeasureCeilings() {
@@ -134,12 +142,14 @@ Ceilings MeasureCeilings() {
   int threads = absl::GetFlag(FLAGS_threads);
   if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   std::cerr << "measuring this machine with " << threads << " threads: " << std::flush;
-  ceilings.read_bytes_per_second = MeasureReadBytesPerSecond(threads, Clock::kWall, absl::Seconds(2));
+  const Rate read = MeasureReadBytesPerSecond(threads, Clock::kWall, absl::Seconds(1));
+  ceilings.read_bytes_per_second = read.median;
+  ceilings.best_read_bytes_per_second = read.best;
   for (const std::string& isa : kernels::CpuIsas()) {
-    ceilings.fma_flops_per_second =
-        std::max(ceilings.fma_flops_per_second, MeasureFmaFlopsPerSecond(threads, isa, Clock::kWall, absl::Seconds(1)));
+    const Rate fma = MeasureFmaFlopsPerSecond(threads, isa, Clock::kWall, absl::Milliseconds(300));
+    ceilings.fma_flops_per_second = std::max(ceilings.fma_flops_per_second, fma.median);
   }
-  std::fprintf(stderr, "%.1f GB/s read, %.0f GFLOP/s\n", ceilings.read_bytes_per_second * 1e-9,
+  std::fprintf(stderr, "%.1f GB/s read (best pass %.1f), %.0f GFLOP/s\n", read.median * 1e-9, read.best * 1e-9,
                ceilings.fma_flops_per_second * 1e-9);
   return ceilings;
 }
@@ -225,6 +235,27 @@ std::string ConfigJson(const ServerFacts& facts) {
   return config.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+// The run in --rounds parts, the limits measured before, between and after them: on a shared machine they move.
+RunResult RunInRounds(v1::Generator::Stub* stub, const RunOptions& run, std::vector<Ceilings>* measured) {
+  RunResult all;
+  const int64_t rounds = std::clamp<int64_t>(absl::GetFlag(FLAGS_rounds), 1, run.num_requests);
+  measured->push_back(MeasureCeilings());
+  for (int64_t round = 0; round < rounds; ++round) {
+    RunOptions part = run;
+    part.first_index = run.num_requests * round / rounds;
+    part.num_requests = run.num_requests * (round + 1) / rounds - part.first_index;
+    RunResult result = Run(stub, part);
+    all.records.insert(all.records.end(), result.records.begin(), result.records.end());
+    all.mean_used_tokens += result.mean_used_tokens / static_cast<double>(rounds);
+    all.mean_running += result.mean_running / static_cast<double>(rounds);
+    all.seconds += result.seconds;
+    all.steps += result.steps;
+    all.timed_out |= result.timed_out;
+    measured->push_back(MeasureCeilings());
+  }
+  return all;
+}
+
 int Main() {
   auto stub =
       v1::Generator::NewStub(grpc::CreateChannel(absl::GetFlag(FLAGS_server), grpc::InsecureChannelCredentials()));
@@ -237,7 +268,6 @@ int Main() {
   std::cerr << facts.model.served_model_name() << " (" << facts.model.model_type() << ", " << facts.server.dtype()
             << ") on " << facts.server.tensor_parallel_size()
             << " ranks: " << absl::StrJoin(facts.server.backends(), ", ") << "\n";
-  const Ceilings before = MeasureCeilings();
   if (const int64_t warmup = absl::GetFlag(FLAGS_warmup); warmup > 0) {
     RunOptions warm = run;
     warm.num_requests = warmup;
@@ -246,9 +276,10 @@ int Main() {
     Run(stub.get(), warm);
   }
   const Overhead overhead = MeasureOverhead(stub.get(), run);
-  const RunResult result = Run(stub.get(), run);
+  std::vector<Ceilings> measured;
+  const RunResult result = RunInRounds(stub.get(), run, &measured);
   const ServerTimes times = GetTimes(stub.get());
-  const Ceilings ceilings = Mean(before, MeasureCeilings());
+  const Ceilings ceilings = Mean(measured);
   const ModelCost cost = CostOf(facts);
   const Report report = MakeReport(result, cost, ceilings, times);
   std::cout << FormatReport(report, ceilings, times, overhead) << std::flush;

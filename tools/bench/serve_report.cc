@@ -136,6 +136,7 @@ std::string ReportJson(const Report& r, const RunResult& run, const ModelCost& c
   json["matrix_elements"] = cost.elements;
   json["head_elements"] = cost.head_elements;
   json["read_gb_per_second"] = ceilings.read_bytes_per_second * 1e-9;
+  json["best_read_gb_per_second"] = ceilings.best_read_bytes_per_second * 1e-9;
   json["fma_gflop_per_second"] = ceilings.fma_flops_per_second * 1e-9;
   json["mbu"] = r.mbu > 0 ? nlohmann::json(r.mbu) : nlohmann::json();
   json["mfu"] = r.mfu > 0 ? nlohmann::json(r.mfu) : nlohmann::json();

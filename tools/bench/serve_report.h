@@ -31,9 +31,11 @@ struct ModelCost {
   double head_elements = 0;  // computed only for tokens that are sampled
 };
 
+// What the machine sustains: medians over passes, means over the measurements of a run.
 struct Ceilings {
   double read_bytes_per_second = 0;
   double fma_flops_per_second = 0;
+  double best_read_bytes_per_second = 0;  // of single passes
 };
 
 struct ServerTimes {
