@@ -2,6 +2,7 @@
 #include "coordinator/engine/testing/core_driver.h"
 
 #include <glog/logging.h>
+#include <time.h>
 
 #include <algorithm>
 #include <memory>
@@ -19,6 +20,13 @@ class WordDecoder final : public request::OutputDecoder {
   void Append(int32_t id, std::string* text) override { text->append("word "); }
   void Finish(std::string* text) override {}
 };
+
+// Of this thread.
+absl::Duration CpuTime() {
+  timespec t;
+  CHECK_EQ(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
+  return absl::DurationFromTimespec(t);
+}
 
 }  // namespace
 
@@ -89,32 +97,33 @@ StepResult CoreDriver::MakeResult(const Flight& flight) const {
   return result;
 }
 
-absl::Duration CoreDriver::Answer() {
+TurnTime CoreDriver::Answer() {
   CHECK(!flights_.empty());
   events_.push_back(StepDoneEvent{MakeResult(flights_.front())});
   flights_.pop_front();
   return Turn();
 }
 
-absl::Duration CoreDriver::AdmitAndCancel(std::vector<int32_t> prompt) {
+TurnTime CoreDriver::AdmitAndCancel(std::vector<int32_t> prompt) {
   Answer();  // a place in flight is free for the plan that admits
   const uint64_t id = next_id_;
   events_.push_back(SubmitEvent{id, MakeRequest(std::move(prompt))});
   ++next_id_;
   events_.push_back(StepDoneEvent{MakeResult(flights_.front())});
   flights_.pop_front();
-  const absl::Duration time = Turn();
+  const TurnTime time = Turn();
   events_.push_back(CancelEvent{id, ""});
   Turn();
   return time;
 }
 
-absl::Duration CoreDriver::Turn() {
+TurnTime CoreDriver::Turn() {
   actions_.clear();
   if (before_step) before_step();
   const absl::Time start = absl::Now();
+  const absl::Duration cpu_start = CpuTime();
   core_.Step(&events_, absl::UnixEpoch(), &actions_);
-  const absl::Duration time = absl::Now() - start;
+  const TurnTime time = {absl::Now() - start, CpuTime() - cpu_start};
   if (after_step) after_step();
   events_.clear();
   for (const StepPlan* plan : actions_.sends) {

@@ -24,17 +24,22 @@ struct CoreDriverOptions {
   int64_t spare_sequences = 0;  // places beside them
 };
 
+// Time in the core: on the clock, and of the processor, which does not count others that use the machine.
+struct TurnTime {
+  absl::Duration wall, cpu;
+};
+
 class CoreDriver {
  public:
   static constexpr int32_t kBlockSize = 16;
 
   explicit CoreDriver(const CoreDriverOptions& options);
 
-  // Answers the oldest step in flight: one commit and one plan. Returns the time in the core.
-  absl::Duration Answer();
+  // Answers the oldest step in flight: one commit and one plan.
+  TurnTime Answer();
 
   // One more request, and its cancellation in the same turn: the cost of looking for its blocks and of admitting it.
-  absl::Duration AdmitAndCancel(std::vector<int32_t> prompt);
+  TurnTime AdmitAndCancel(std::vector<int32_t> prompt);
 
   // The prompt of a running request.
   std::vector<int32_t> PromptOf(int64_t request) const;
@@ -53,7 +58,7 @@ class CoreDriver {
   static CoreOptions MakeCoreOptions(const CoreDriverOptions& options);
   request::Request MakeRequest(std::vector<int32_t> prompt) const;
   StepResult MakeResult(const Flight& flight) const;
-  absl::Duration Turn();
+  TurnTime Turn();
 
   const CoreDriverOptions options_;
   Core core_;
