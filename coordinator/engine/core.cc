@@ -57,17 +57,13 @@ int SizeClass(const StepPlan& plan) {
 
 // With thousands of sequences, walking over them is waiting for memory: what comes soon is fetched now.
 void FetchAhead(const std::vector<Sequence*>& samples, size_t i) {
-  constexpr size_t kFar = 12, kNear = 6, kLine = 64;
-  if (i + kFar < samples.size()) {
-    const char* sequence = reinterpret_cast<const char*>(samples[i + kFar]);
-    for (size_t at = 0; at < sizeof(Sequence); at += kLine) __builtin_prefetch(sequence + at);
-  }
+  constexpr size_t kFar = 12, kNear = 6;
+  if (i + kFar < samples.size()) samples[i + kFar]->FetchAhead();
   if (i + kNear < samples.size()) {
     const Sequence* s = samples[i + kNear];
     __builtin_prefetch(s->output.data() + s->output.size(), 1);
     __builtin_prefetch(s->stop.get(), 1);
-    const char* group = reinterpret_cast<const char*>(s->group);
-    for (size_t at = 0; at < sizeof(SequenceGroup); at += kLine) __builtin_prefetch(group + at);
+    s->group->FetchAhead();
   }
 }
 
@@ -221,7 +217,9 @@ bool Core::ResultFits(const StepResult& result, const InFlight& flight) const {
   const std::vector<DraftItem>& drafts = flight.plan.drafts;
   if (result.accepted.size() != drafts.size()) return false;
   size_t num_tokens = 0, num_logprobs = 0, next = 0;
-  for (size_t i = 0; i < flight.samples.size(); ++i) {
+  const bool plain = drafts.empty() && flight.num_scored == 0;  // no look at each sequence
+  if (plain) num_tokens = flight.samples.size();
+  for (size_t i = 0; i < flight.samples.size() && !plain; ++i) {
     size_t tokens = 1;
     if (next < drafts.size() && drafts[next].item == i) {
       if (result.accepted[next] > drafts[next].count) return false;
@@ -277,7 +275,7 @@ void Core::Handle(StepDoneEvent& event) {
     const size_t accepted = drafted ? result.accepted[next_draft++] : 0;
     const int32_t* tokens = &result.tokens[std::exchange(next_token, next_token + 1 + accepted)];
     TokenLogprobs* logprobs = nullptr;
-    if (sequence->group->rank_logprobs() >= 0) {
+    if (flight.num_scored > 0 && sequence->group->rank_logprobs() >= 0) {
       logprobs = &result.logprobs[std::exchange(next_logprobs, next_logprobs + 1 + accepted)];
     }
     if (sequence->beam != nullptr) {
@@ -445,6 +443,7 @@ void Core::Plan() {
       return;
     }
     flight.shape = scheduler_->shape();
+    flight.num_scored = scheduler_->num_scored();
     plan.epoch = epoch_;
     plan.step = ++step_;
     plan.deadline_ms = DeadlineMs(plan);

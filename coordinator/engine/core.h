@@ -189,6 +189,7 @@ class Core {
     StepPlan plan;
     std::vector<request::Sequence*> samples;  // in batch order
     scheduler::StepShape shape;
+    int64_t num_scored = 0;                  // of the samples, with log-probs
     std::vector<PromptChunk> prompt_chunks;  // likewise
   };
   using Group = request::SequenceGroup;

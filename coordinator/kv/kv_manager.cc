@@ -15,7 +15,7 @@ using request::Sequence;
 
 bool KvManager::WritesSharedBlock(const Sequence& sequence) const {
   // Only the last block can be partial, and only a fork shares it.
-  if (sequence.num_computed % block_size_ == 0 || sequence.group->sequences.size() == 1) return false;
+  if (Full(sequence) || sequence.group->sequences.size() == 1) return false;
   return pool_.refs(sequence.blocks.back()) > (Planted(Defect::kCopyOnWriteOffByOne) ? 2 : 1);
 }
 
@@ -71,8 +71,9 @@ void KvManager::Publish(Sequence* s) {
   // A swapped-out sequence learns its last token while it holds no device block.
   if (!options_.enable_prefix_caching || s->blocks.empty()) return;
   const int64_t committed = s->group->prompt_len() + static_cast<int64_t>(s->output.size());
-  const int64_t full = std::min(s->num_computed, committed) / block_size_;
-  if (full <= s->num_published) return;
+  const int64_t settled = std::min(s->num_computed, committed);
+  if (settled < (s->num_published + 1) * block_size_) return;
+  const int64_t full = settled / block_size_;
   ExtendKeys(s, full);
   for (; s->num_published < full; ++s->num_published) {
     index_.Insert(s->keys[s->num_published], BlockTokens(*s, s->num_published), s->blocks[s->num_published]);
@@ -83,7 +84,7 @@ int64_t KvManager::BlocksForOneMore(const std::vector<Sequence*>& sequences) con
   int64_t needed = 0;
   for (size_t i = 0; i < sequences.size(); ++i) {
     const Sequence& s = *sequences[i];
-    if (s.num_computed % block_size_ == 0) {
+    if (Full(s)) {
       ++needed;
       continue;
     }
@@ -94,7 +95,7 @@ int64_t KvManager::BlocksForOneMore(const std::vector<Sequence*>& sequences) con
     int32_t writers_before = 0;
     for (size_t j = 0; j < i; ++j) {
       const Sequence& t = *sequences[j];
-      writers_before += t.num_computed % block_size_ != 0 && t.blocks.back() == last;
+      writers_before += !Full(t) && t.blocks.back() == last;
     }
     Hit(Probe::kLastSharerWritesInPlace, pool_.refs(last) - writers_before == 1);
     if (pool_.refs(last) - writers_before > 1) ++needed;
@@ -120,8 +121,8 @@ void KvManager::Grow(Sequence* sequence, int64_t num_tokens, StepPlan* plan, New
     plan->block_replaces.push_back(
         {static_cast<uint32_t>(sequence->seq), static_cast<uint32_t>(sequence->blocks.size() - 1), own});
   }
-  const int64_t blocks = BlocksFor(sequence->num_computed + num_tokens);
-  while (static_cast<int64_t>(sequence->blocks.size()) < blocks) {
+  const int64_t num_computed = sequence->num_computed + num_tokens;
+  while (static_cast<int64_t>(sequence->blocks.size()) * block_size_ < num_computed) {
     const int32_t block = TakeBlock();
     sequence->blocks.push_back(block);
     if (fresh != nullptr) {
@@ -130,7 +131,7 @@ void KvManager::Grow(Sequence* sequence, int64_t num_tokens, StepPlan* plan, New
       plan->block_appends.push_back({static_cast<uint32_t>(sequence->seq), block});
     }
   }
-  sequence->num_computed += num_tokens;
+  sequence->num_computed = num_computed;
 }
 
 void KvManager::Shrink(Sequence* s, int64_t num_computed) {

@@ -99,6 +99,10 @@ class KvManager {
   void Release(request::Sequence* sequence);
 
  private:
+  // The table has no room for one more token. No division: it is asked of every sequence in every step.
+  bool Full(const request::Sequence& sequence) const {
+    return static_cast<int64_t>(sequence.blocks.size()) * block_size_ == sequence.num_computed;
+  }
   bool WritesSharedBlock(const request::Sequence& sequence) const;
   int32_t TakeBlock();
   // Extends the sequence's chain keys to its first `blocks` blocks of committed tokens.

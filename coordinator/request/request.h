@@ -20,7 +20,18 @@ namespace quire::request {
 // (true), or once none can become better, however long it grows (never).
 enum class EarlyStopping : uint8_t { kFalse, kTrue, kNever };
 
+// What every token asks comes first: a step waits for each cache line that it touches (sequence_group.h).
 struct SamplingParams {
+  uint32_t max_tokens = 16;
+  uint32_t min_tokens = 0;
+  int32_t logprobs = -1;  // -1 = none
+  uint32_t n = 1;
+  uint32_t best_of = 1;     // more than n: so many are drawn, the n of the highest log-prob per token are answered
+  uint32_t beam_width = 0;  // 0 = sampling; else n <= beam_width
+  std::vector<std::string> stop;
+  std::vector<int32_t> stop_token_ids;
+  bool ignore_eos = false;
+  bool include_stop_str_in_output = false;
   float temperature = 1.0f;
   float top_p = 1.0f;
   uint32_t top_k = 0;
@@ -28,18 +39,8 @@ struct SamplingParams {
   float frequency_penalty = 0.0f;
   float presence_penalty = 0.0f;
   float repetition_penalty = 1.0f;
-  uint32_t max_tokens = 16;
-  uint32_t min_tokens = 0;
-  std::vector<std::string> stop;
-  std::vector<int32_t> stop_token_ids;
-  bool ignore_eos = false;
-  bool include_stop_str_in_output = false;
-  uint32_t n = 1;
-  uint32_t best_of = 1;     // more than n: so many are drawn, the n of the highest log-prob per token are answered
-  uint32_t beam_width = 0;  // 0 = sampling; else n <= beam_width
   float length_penalty = 1.0f;
   EarlyStopping early_stopping = EarlyStopping::kFalse;
-  int32_t logprobs = -1;         // -1 = none
   int32_t prompt_logprobs = -1;  // -1 = none
   uint64_t seed = 0;             // always set: drawn at admission if the client gave none
   std::vector<std::pair<int32_t, float>> logit_bias;
@@ -51,12 +52,12 @@ struct SamplingParams {
 inline uint32_t NumPlaces(const SamplingParams& p) { return std::max({p.n, p.best_of, p.beam_width}); }
 
 struct Request {
-  std::string request_id;  // the client's label; unique among live requests
   std::vector<int32_t> prompt_ids;
-  std::string tenant;    // given by the server, never by the client: salts the prefix cache, shares service fairly
-  double weight = 1;     // of the tenant, > 0
-  int32_t priority = 0;  // lower first; only under the priority policy
+  double weight = 1;  // of the tenant, > 0
   SamplingParams params;
+  std::string request_id;  // the client's label; unique among live requests
+  std::string tenant;      // given by the server, never by the client: salts the prefix cache, shares service fairly
+  int32_t priority = 0;    // lower first; only under the priority policy
   absl::Time deadline = absl::InfiniteFuture();
   // Makes the text decoder of one choice. Called on the engine thread; null = no text (ids only).
   std::function<std::unique_ptr<OutputDecoder>()> make_decoder;

@@ -52,9 +52,9 @@ class StopChecker {
   const SamplingParams& params_;
   const absl::InlinedVector<int32_t, 4> eos_ids_;  // its own: requests move between replicas
   std::unique_ptr<OutputDecoder> decoder_;
-  std::string held_;   // decoded, not shown
-  size_t exempt_ = 0;  // so many bytes of held_ came before min_tokens: no stop string ends in them (S3)
   uint32_t num_output_ = 0;
+  size_t exempt_ = 0;  // so many bytes of held_ came before min_tokens: no stop string ends in them (S3)
+  std::string held_;   // decoded, not shown
 };
 
 }  // namespace quire::request

@@ -87,7 +87,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, const ReplicaInfo& replica
 void Scheduler::Charge(Sequence* s, double cost) {
   if (s->num_computed <= s->num_charged) return;
   s->num_charged = s->num_computed;
-  tenants_.Charge(s->group->request.tenant, cost, s->group->request.weight);
+  TenantCounters::Charge(s->group->service, cost, s->group->request.weight);
 }
 
 int64_t Scheduler::WorstCaseBlocks(const SequenceGroup& group) const {
@@ -97,7 +97,7 @@ int64_t Scheduler::WorstCaseBlocks(const SequenceGroup& group) const {
 }
 
 void Scheduler::Add(SequenceGroup* group) {
-  tenants_.Arrive(group->request.tenant);
+  group->service = tenants_.Arrive(group->request.tenant);
   has_suspects_ |= group->runs_alone();
   waiting_.Add(group);
 }
@@ -175,6 +175,7 @@ void Scheduler::Remove(SequenceGroup* group) {
     if (!Planted(Defect::kCancelKeepsReference) || s.index == 0 || s.finished) Release(&s, &finished_);
   }
   tenants_.Leave(group->request.tenant);
+  group->service = nullptr;
   if (waiting_.Remove(group)) return;
   num_seqs_ -= group->num_unfinished();
   running_.erase(std::find(running_.begin(), running_.end(), group));
@@ -209,6 +210,7 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   prefill_samples_.clear();
   prefilled_.clear();
   prompt_chunks_.clear();
+  num_scored_ = 0;
   budget_ = options_.max_num_batched_tokens;
   shape_ = {};
   now_ = now;
@@ -229,6 +231,7 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
   if (!preempted_) Admit();
   PlanPrefills();
   if (drafts_.enabled()) AddDrafts();
+  for (const Sequence* s : prefill_samples_) num_scored_ += s->group->rank_logprobs() >= 0;
   samples->insert(samples->end(), prefill_samples_.begin(), prefill_samples_.end());
   // Only now: within one plan nobody enters with a block that another one is just being given.
   for (Sequence* s : prefilled_) kv_.Publish(s);
@@ -239,14 +242,21 @@ bool Scheduler::BuildPlan(absl::Time now, StepPlan* plan, std::vector<Sequence*>
 }
 
 void Scheduler::PlanDecodes() {
+  prefilling_.clear();
   for (size_t i = 0; i < running_.size();) {
     // With thousands of groups this walk waits for memory: what comes soon is fetched now.
-    if (i + 8 < running_.size()) __builtin_prefetch(&running_[i + 8]->sequences);
-    if (i + 4 < running_.size()) __builtin_prefetch(running_[i + 4]->sequences.data());
+    if (i + 8 < running_.size()) running_[i + 8]->FetchAhead();
+    if (i + 4 < running_.size()) running_[i + 4]->sequences.front().FetchAhead();
     ready_.clear();
-    running_[i]->ForEachLive([this](Sequence& s) {
-      if (DecodeReady(s)) ready_.push_back(&s);
+    bool prefilling = false;
+    running_[i]->ForEachLive([&](Sequence& s) {
+      if (DecodeReady(s)) {
+        ready_.push_back(&s);
+      } else {
+        prefilling |= Prefilling(s);
+      }
     });
+    if (prefilling) prefilling_.push_back(running_[i]);
     if (ready_.empty() || PlanGroupDecodes(i)) ++i;
   }
 }
@@ -268,6 +278,7 @@ bool Scheduler::PlanGroupDecodes(size_t index) {
   }
   if (group->search != nullptr) TellBeams(group);
   ++group->steps_since_resume;
+  if (group->rank_logprobs() >= 0) num_scored_ += static_cast<int64_t>(ready_.size());
   for (Sequence* s : ready_) {
     kv_.Grow(s, 1, plan_, nullptr);
     shape_.AddDecode(s->num_computed);
@@ -298,7 +309,9 @@ int64_t Scheduler::PrefillRemaining(SequenceGroup* group) {
 void Scheduler::CollectPrefills() {
   prefills_.clear();
   PrefillDemand demand;
-  for (SequenceGroup* group : running_) {
+  for (SequenceGroup* group : prefilling_) {
+    const auto at = PlaceOf(*group);
+    if (at == running_.end() || *at != group) continue;  // it gave way to an older one
     const int64_t remaining = PrefillRemaining(group);
     if (remaining == 0) continue;
     prefills_.push_back({group, remaining, 0});

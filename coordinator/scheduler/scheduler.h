@@ -42,7 +42,7 @@ struct SchedulerOptions {
   kv::KvOptions kv;
   int64_t target_step_ms = kNoTarget;  // or kAutoTarget; see prefill_budget.h
   int64_t max_preemptions = 8;         // of one request; see preemption.h
-  int64_t preempt_every_steps = 0;     // testing aid: the last running group gives way at every so many plans; 0 = never
+  int64_t preempt_every_steps = 0;  // testing aid: the last running group gives way at every so many plans; 0 = never
 };
 
 class Scheduler {
@@ -67,6 +67,8 @@ class Scheduler {
     int64_t count = 0;
   };
   const std::vector<PromptChunk>& prompt_chunks() const { return prompt_chunks_; }
+  // Sequences that draw in the plan built last, with log-probs.
+  int64_t num_scored() const { return num_scored_; }
 
   // Undoes a plan that computes nothing and is not sent: what has ended goes with a later one.
   void TakeBackFinished(StepPlan* plan) {
@@ -197,7 +199,9 @@ class Scheduler {
   std::vector<request::Sequence*> prefilled_;
   std::vector<PromptChunk> prompt_chunks_;
   std::vector<request::Sequence*> ready_;
-  std::vector<PrefillShare> prefills_;  // in order of precedence
+  std::vector<request::SequenceGroup*> prefilling_;  // seen by PlanDecodes with tokens to catch up on
+  std::vector<PrefillShare> prefills_;               // in order of precedence
+  int64_t num_scored_ = 0;
   StepShape shape_;
   absl::Time now_;
   int64_t budget_ = 0;

@@ -19,7 +19,7 @@ double TenantCounters::LeastActive(double none) const {
   return least == std::numeric_limits<double>::infinity() ? none : least;
 }
 
-void TenantCounters::Arrive(const std::string& name) {
+double* TenantCounters::Arrive(const std::string& name) {
   const auto [it, fresh] = tenants_.try_emplace(name);
   Tenant& tenant = it->second;
   if (tenant.requests == 0) {
@@ -29,6 +29,7 @@ void TenantCounters::Arrive(const std::string& name) {
     if (!Planted(Defect::kTenantNotLifted)) tenant.counter = std::max(tenant.counter, least);
   }
   ++tenant.requests;
+  return &tenant.counter;
 }
 
 void TenantCounters::Leave(const std::string& name) {
@@ -38,9 +39,9 @@ void TenantCounters::Leave(const std::string& name) {
   if (++num_idle_ > kMaxIdle) Prune();
 }
 
-void TenantCounters::Charge(const std::string& name, double tokens, double weight) {
+void TenantCounters::Charge(double* counter, double tokens, double weight) {
   CHECK_GT(weight, 0);
-  tenants_.at(name).counter += tokens / weight;
+  *counter += tokens / weight;
 }
 
 double TenantCounters::counter(const std::string& name) const {

@@ -19,12 +19,13 @@ class TenantCounters {
  public:
   static constexpr size_t kMaxIdle = 4096;
 
-  // A request of the tenant has come, or has gone.
-  void Arrive(const std::string& tenant);
+  // A request of the tenant has come, or has gone. Returns the tenant's counter, valid until the request has gone.
+  double* Arrive(const std::string& tenant);
   void Leave(const std::string& tenant);
 
-  // The tenant got service worth `tokens`, divided by its weight. Requires: weight > 0.
-  void Charge(const std::string& tenant, double tokens, double weight);
+  // The tenant of this counter got service worth `tokens`, divided by its weight. Once per token: no look-up by name.
+  // Requires: weight > 0.
+  static void Charge(double* counter, double tokens, double weight);
 
   double counter(const std::string& tenant) const;
 

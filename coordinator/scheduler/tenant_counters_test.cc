@@ -10,24 +10,21 @@ namespace {
 
 TEST(TenantCounters, ServiceIsDividedByWeight) {
   TenantCounters c;
-  c.Arrive("a");
-  c.Arrive("b");
-  c.Charge("a", 10, 1);
-  c.Charge("b", 10, 4);
+  TenantCounters::Charge(c.Arrive("a"), 10, 1);
+  TenantCounters::Charge(c.Arrive("b"), 10, 4);
   EXPECT_EQ(c.counter("a"), 10);
   EXPECT_EQ(c.counter("b"), 2.5);
 }
 
 TEST(TenantCounters, WhoComesBackIsLiftedAndNeverLowered) {
   TenantCounters c;
-  c.Arrive("busy");
-  c.Arrive("away");
-  c.Charge("away", 5, 1);
+  double* busy = c.Arrive("busy");
+  TenantCounters::Charge(c.Arrive("away"), 5, 1);
   c.Leave("away");
-  c.Charge("busy", 100, 1);
-  c.Arrive("away");
+  TenantCounters::Charge(busy, 100, 1);
+  double* away = c.Arrive("away");
   EXPECT_EQ(c.counter("away"), 100) << "it cannot claim what it did not ask for";
-  c.Charge("away", 50, 1);
+  TenantCounters::Charge(away, 50, 1);
   c.Leave("away");
   c.Arrive("away");
   EXPECT_EQ(c.counter("away"), 150) << "leaving does not wash off what it had";
@@ -37,10 +34,8 @@ TEST(TenantCounters, WhoComesBackIsLiftedAndNeverLowered) {
 
 TEST(TenantCounters, ManyIdleTenantsAreForgottenButNotTheGreedy) {
   TenantCounters c;
-  c.Arrive("active");
-  c.Charge("active", 10, 1);
-  c.Arrive("greedy");
-  c.Charge("greedy", 1000, 1);
+  TenantCounters::Charge(c.Arrive("active"), 10, 1);
+  TenantCounters::Charge(c.Arrive("greedy"), 1000, 1);
   c.Leave("greedy");
   for (size_t i = 0; i < 3 * TenantCounters::kMaxIdle; ++i) {
     const std::string name = std::to_string(i);
