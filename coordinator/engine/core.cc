@@ -57,7 +57,7 @@ int SizeClass(const StepPlan& plan) {
 
 // With thousands of sequences, walking over them is waiting for memory: what comes soon is fetched now.
 void FetchAhead(const std::vector<Sequence*>& samples, size_t i) {
-  constexpr size_t kFar = 12, kNear = 6;
+  constexpr size_t kFar = 12, kNear = 8, kNext = 4;
   if (i + kFar < samples.size()) samples[i + kFar]->FetchAhead();
   if (i + kNear < samples.size()) {
     const Sequence* s = samples[i + kNear];
@@ -65,6 +65,7 @@ void FetchAhead(const std::vector<Sequence*>& samples, size_t i) {
     __builtin_prefetch(s->stop.get(), 1);
     s->group->FetchAhead();
   }
+  if (i + kNext < samples.size()) samples[i + kNext]->stop->FetchAhead();
 }
 
 constexpr absl::Duration kUnknownStepDeadline = absl::Minutes(5);

@@ -2,15 +2,25 @@
 #include "coordinator/kv/prefix_index.h"
 
 #include <glog/logging.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "coordinator/request/planted.h"
 
 namespace quire::kv {
 namespace {
+
+// SHA256() looks for the algorithm at every call, under locks, which takes longer than the hash of a block.
+void Sha256(const unsigned char* input, size_t bytes, unsigned char (&digest)[SHA256_DIGEST_LENGTH]) {
+  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  CHECK(EVP_DigestInit_ex2(context.get(), algorithm, nullptr) == 1 &&
+        EVP_DigestUpdate(context.get(), input, bytes) == 1 && EVP_DigestFinal_ex(context.get(), digest, nullptr) == 1);
+}
 
 BlockKey Truncate(const unsigned char (&digest)[SHA256_DIGEST_LENGTH]) {
   BlockKey key;
@@ -32,7 +42,7 @@ BlockKey PrefixIndex::Root(absl::string_view salt) const {
   std::string input = secret_;
   if (!Planted(Defect::kTenantsShareKeys)) input.append(salt.data(), salt.size());
   unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(input.data()), input.size(), digest);
+  Sha256(reinterpret_cast<const unsigned char*>(input.data()), input.size(), digest);
   return Truncate(digest);
 }
 
@@ -50,7 +60,7 @@ BlockKey PrefixIndex::Next(const BlockKey& parent, absl::Span<const int32_t> tok
   std::memcpy(input, &parent, sizeof(BlockKey));
   std::memcpy(input + sizeof(BlockKey), tokens.data(), tokens.size() * sizeof(int32_t));
   unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256(input, bytes, digest);
+  Sha256(input, bytes, digest);
   return Truncate(digest);
 }
 
