@@ -25,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "coordinator/engine/admission.h"
+#include "coordinator/engine/beam_round.h"
 #include "coordinator/engine/moved_group.h"
 #include "coordinator/engine/output.h"
 #include "coordinator/engine/prompt_logprobs.h"
@@ -234,6 +235,7 @@ class Core {
   std::unordered_map<uint64_t, std::unique_ptr<Group>> groups_;  // live, and ended ones with samples in flight
   std::unordered_map<std::string, Group*> live_;                 // by request_id
   PromptLogprobs prompt_logprobs_;
+  BeamRound beam_round_;
   std::array<InFlight, kMaxInFlight> flights_;  // a ring
   int first_flight_ = 0;
   int num_in_flight_ = 0;

@@ -157,6 +157,25 @@ void KvManager::Fork(const Sequence& parent, Sequence* child) {
   for (int32_t block : child->host_blocks) host_pool_.Ref(block);
 }
 
+void KvManager::Refork(const Sequence& parent, Sequence* child) {
+  if (!parent.host_blocks.empty() || !child->host_blocks.empty()) {
+    Release(child);
+    return Fork(parent, child);
+  }
+  const auto shared = static_cast<size_t>(
+      std::mismatch(parent.blocks.begin(), parent.blocks.end(), child->blocks.begin(), child->blocks.end()).first -
+      parent.blocks.begin());
+  for (size_t i = child->blocks.size(); i-- > shared;) pool_.Unref(child->blocks[i], index_.Contains(child->blocks[i]));
+  child->blocks.resize(shared);
+  for (size_t i = shared; i < parent.blocks.size(); ++i) {
+    pool_.Ref(parent.blocks[i]);
+    child->blocks.push_back(parent.blocks[i]);
+  }
+  child->num_computed = parent.num_computed;
+  child->keys = parent.keys;
+  child->num_published = parent.num_published;
+}
+
 int64_t KvManager::UniqueBlocks(request::SequenceGroup* group) const {
   std::unordered_set<int32_t> blocks;
   for (const Sequence& s : group->sequences) blocks.insert(s.blocks.begin(), s.blocks.end());

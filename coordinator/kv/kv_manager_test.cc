@@ -236,8 +236,14 @@ TEST(KvManager, RandomHistories) {
         }
       } else if (kind == 1 && live.size() > 1) {
         const size_t i = rng() % live.size();
-        w.kv.Release(live[i]);
-        live.erase(live.begin() + i);
+        if (rng() % 2 == 0) {
+          const Sequence& parent = *live[(i + 1) % live.size()];
+          w.kv.Refork(parent, live[i]);
+          ASSERT_EQ(live[i]->blocks, parent.blocks);
+        } else {
+          w.kv.Release(live[i]);
+          live.erase(live.begin() + i);
+        }
       } else {
         const int64_t want = w.kv.BlocksForOneMore(live);
         const int64_t before = w.kv.pool().num_used();

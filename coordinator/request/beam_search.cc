@@ -3,9 +3,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 
 namespace quire::request {
+namespace {
+
+// B2.
+bool Better(const BeamSearch::Candidate& a, const BeamSearch::Candidate& b) {
+  if (a.score != b.score) return a.score > b.score;
+  return a.beam != b.beam ? a.beam < b.beam : a.token < b.token;
+}
+
+}  // namespace
 
 int32_t BeamSearch::RowSize(const SamplingParams& params, size_t num_end_ids) {
   const auto needed = static_cast<int32_t>(std::max<size_t>(2, 1 + num_end_ids) * params.beam_width);
@@ -15,39 +23,37 @@ int32_t BeamSearch::RowSize(const SamplingParams& params, size_t num_end_ids) {
 BeamSearch::BeamSearch(const SamplingParams& params, int32_t row_size, int32_t num_banned)
     : params_(params), row_size_(row_size), num_banned_(num_banned), scores_(1, 0.0f) {}
 
-std::vector<BeamSearch::Candidate> BeamSearch::Rank(const std::vector<const Row*>& rows,
-                                                    const std::vector<int32_t>& banned) const {
-  std::vector<Candidate> all;
+void BeamSearch::Rank(const std::vector<const Row*>& rows, const std::vector<int32_t>& banned,
+                      std::vector<Candidate>* best) const {
+  best->clear();
   for (size_t beam = 0; beam < rows.size(); ++beam) {
     for (const auto& [token, logprob] : *rows[beam]) {
       if (std::find(banned.begin(), banned.end(), token) != banned.end()) continue;
-      all.push_back({beam, token, logprob, logprob + scores_[beam]});
+      const Candidate c{beam, token, logprob, logprob + scores_[beam]};
+      if (best->size() == static_cast<size_t>(row_size_)) {
+        if (c.score < best->back().score) break;  // so is the rest of its row
+        if (!Better(c, best->back())) continue;
+        best->pop_back();
+      }
+      best->insert(std::upper_bound(best->begin(), best->end(), c, Better), c);
     }
   }
-  const auto better = [](const Candidate& a, const Candidate& b) {
-    return std::make_tuple(-a.score, a.beam, a.token) < std::make_tuple(-b.score, b.beam, b.token);
-  };
-  const size_t count = std::min(all.size(), static_cast<size_t>(row_size_));
-  std::partial_sort(all.begin(), all.begin() + static_cast<ptrdiff_t>(count), all.end(), better);
-  all.resize(count);
-  return all;
 }
 
-std::vector<size_t> BeamSearch::Select(const std::vector<Candidate>& candidates, const std::vector<bool>& ends,
-                                       int64_t length) {
-  std::vector<size_t> running;
+void BeamSearch::Select(const std::vector<Candidate>& candidates, const std::vector<bool>& ends, int64_t length,
+                        std::vector<size_t>* running) {
+  running->clear();
   ended_.clear();
   scores_.clear();
   for (size_t i = 0; i < candidates.size(); ++i) {
     if (ends[i]) {
       // Only the best `width` may end: the others stand by, so that enough are left to run on.
       if (i < params_.beam_width) ended_.push_back(i);
-    } else if (running.size() < params_.beam_width) {
-      running.push_back(i);
+    } else if (running->size() < params_.beam_width) {
+      running->push_back(i);
       scores_.push_back(candidates[i].score);
     }
   }
-  return running;
 }
 
 float BeamSearch::Penalized(float score, int64_t length) const {

@@ -51,13 +51,15 @@ class BeamSearch {
   // Requires: params outlives it; params.beam_width > 0.
   BeamSearch(const SamplingParams& params, int32_t row_size, int32_t num_banned = 0);
 
-  // The best continuations of the running beams, best first, at most row_size, without `banned` tokens. Requires: a row
-  // for each running beam.
-  std::vector<Candidate> Rank(const std::vector<const Row*>& rows, const std::vector<int32_t>& banned = {}) const;
+  // Fills in the best continuations of the running beams, best first, at most row_size, without `banned` tokens.
+  // Requires: a row for each running beam.
+  void Rank(const std::vector<const Row*>& rows, const std::vector<int32_t>& banned,
+            std::vector<Candidate>* best) const;
 
   // Ends the round. `ends`: by candidate, whether it ends the text (end id, stop string or length); `length`: tokens of
-  // the output with the candidate's. Returns the candidates that run on, best first: they are the next order.
-  std::vector<size_t> Select(const std::vector<Candidate>& candidates, const std::vector<bool>& ends, int64_t length);
+  // the output with the candidate's. `running`: the candidates that run on, best first: they are the next order.
+  void Select(const std::vector<Candidate>& candidates, const std::vector<bool>& ends, int64_t length,
+              std::vector<size_t>* running);
 
   // Candidates of the last Select that may enter the hypotheses, best first. The caller fills in what Enter returns.
   const std::vector<size_t>& ended() const { return ended_; }

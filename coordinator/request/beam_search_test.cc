@@ -19,6 +19,20 @@ SamplingParams Params(uint32_t width, float length_penalty = 1, EarlyStopping ea
   return p;
 }
 
+std::vector<Candidate> Rank(const BeamSearch& search, const std::vector<const Row*>& rows,
+                            const std::vector<int32_t>& banned = {}) {
+  std::vector<Candidate> best;
+  search.Rank(rows, banned, &best);
+  return best;
+}
+
+std::vector<size_t> Select(BeamSearch* search, const std::vector<Candidate>& candidates, const std::vector<bool>& ends,
+                           int64_t length) {
+  std::vector<size_t> running;
+  search->Select(candidates, ends, length, &running);
+  return running;
+}
+
 TEST(BeamSearchTest, RowsLeaveEnoughThatDoNotEnd) {
   EXPECT_EQ(BeamSearch::RowSize(Params(4), 0), 8);
   EXPECT_EQ(BeamSearch::RowSize(Params(4), 1), 8);
@@ -31,12 +45,12 @@ TEST(BeamSearchTest, RanksOverAllBeamsBySum) {
   const SamplingParams p = Params(2);
   BeamSearch search(p, 4);
   const Row first = {{7, -1}, {3, -2}, {4, -3}, {5, -4}};
-  std::vector<Candidate> c = search.Rank({&first});
+  std::vector<Candidate> c = Rank(search, {&first});
   ASSERT_EQ(c.size(), 4u);
-  EXPECT_EQ(search.Select(c, {false, false, false, false}, 1), (std::vector<size_t>{0, 1}));
+  EXPECT_EQ(Select(&search, c, {false, false, false, false}, 1), (std::vector<size_t>{0, 1}));
   EXPECT_EQ(search.num_running(), 2u);
   const Row a = {{1, -5}, {2, -6}, {3, -7}, {4, -8}}, b = {{9, -0.5f}, {8, -1}, {7, -9}, {6, -9}};
-  c = search.Rank({&a, &b});
+  c = Rank(search, {&a, &b});
   EXPECT_EQ(c[0].beam, 1u);
   EXPECT_EQ(c[0].token, 9);
   EXPECT_FLOAT_EQ(c[0].score, -2.5f);
@@ -49,9 +63,9 @@ TEST(BeamSearchTest, EqualSumsGoToTheBetterBeamThenTheLowerToken) {
   const SamplingParams p = Params(2);
   BeamSearch search(p, 4);
   const Row row = {{2, -1}, {9, -1}};
-  search.Select(search.Rank({&row}), {false, false}, 1);
+  Select(&search, Rank(search, {&row}), {false, false}, 1);
   const Row same = {{4, -1}, {5, -1}};
-  const std::vector<Candidate> c = search.Rank({&same, &same});
+  const std::vector<Candidate> c = Rank(search, {&same, &same});
   std::vector<std::pair<size_t, int32_t>> got;
   for (const Candidate& x : c) got.emplace_back(x.beam, x.token);
   EXPECT_EQ(got, (std::vector<std::pair<size_t, int32_t>>{{0, 4}, {0, 5}, {1, 4}, {1, 5}}));
@@ -61,8 +75,8 @@ TEST(BeamSearchTest, OnlyTheBestOnesMayEnd) {
   const SamplingParams p = Params(2);
   BeamSearch search(p, 4);
   const Row row = {{0, -1}, {1, -2}, {2, -3}, {3, -4}};
-  const std::vector<Candidate> c = search.Rank({&row});
-  EXPECT_EQ(search.Select(c, {true, false, true, false}, 1), (std::vector<size_t>{1, 3}));
+  const std::vector<Candidate> c = Rank(search, {&row});
+  EXPECT_EQ(Select(&search, c, {true, false, true, false}, 1), (std::vector<size_t>{1, 3}));
   EXPECT_EQ(search.ended(), std::vector<size_t>{0});  // the third stands by and is not among the best two
 }
 
@@ -93,7 +107,7 @@ bool DoneWith(float hypothesis, EarlyStopping early, float penalty) {
   const SamplingParams p = Params(1, penalty, early);
   BeamSearch search(p, 2);
   const Row row = {{5, -6}, {6, -7}};
-  search.Select(search.Rank({&row}), {false, false}, 2);
+  Select(&search, Rank(search, {&row}), {false, false}, 2);
   if (hypothesis < 0) search.Enter(hypothesis, 1);
   return search.Done(2);
 }
@@ -113,7 +127,7 @@ TEST(BeamSearchTest, EndsWhenNothingRunsOn) {
   const SamplingParams p = Params(2);
   BeamSearch search(p, 4);
   const Row row = {{5, -6}, {6, -7}};
-  EXPECT_TRUE(search.Select(search.Rank({&row}), {true, true}, 10).empty());
+  EXPECT_TRUE(Select(&search, Rank(search, {&row}), {true, true}, 10).empty());
   EXPECT_TRUE(search.Done(10));
 }
 

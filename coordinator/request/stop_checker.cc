@@ -36,8 +36,21 @@ std::unique_ptr<StopChecker> StopChecker::Clone() const {
   return clone;
 }
 
-bool StopChecker::EndsByToken(int32_t token) const {
-  if (num_output_ + Planted(Defect::kMinTokensOffByOne) < params_.min_tokens) return false;
+void StopChecker::Follow(const StopChecker& other) {
+  decoder_ = other.decoder_ == nullptr ? nullptr : other.decoder_->Clone();
+  held_ = other.held_;
+  exempt_ = other.exempt_;
+  num_output_ = other.num_output_;
+}
+
+Verdict StopChecker::Foresee(int32_t token) const {
+  if (EndsByToken(token, num_output_ + 1)) return {true, FinishReason::kStop, token, ""};
+  if (num_output_ + 1 >= params_.max_tokens) return {true, FinishReason::kLength, -1, ""};
+  return {};
+}
+
+bool StopChecker::EndsByToken(int32_t token, uint32_t num_output) const {
+  if (num_output + Planted(Defect::kMinTokensOffByOne) < params_.min_tokens) return false;
   return Contains(params_.stop_token_ids, token) || (!params_.ignore_eos && Contains(eos_ids_, token));
 }
 
@@ -85,7 +98,7 @@ void StopChecker::Flush(std::string* text) {
 Verdict StopChecker::Append(int32_t token, std::string* text) {
   ++num_output_;
   Verdict verdict;
-  if (EndsByToken(token)) {
+  if (EndsByToken(token, num_output_)) {
     // The text of a stop token is shown only on request, as vLLM does.
     if (decoder_ != nullptr && params_.include_stop_str_in_output) decoder_->Append(token, &held_);
     Flush(text);

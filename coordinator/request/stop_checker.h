@@ -43,11 +43,20 @@ class StopChecker {
   // The decoder is asked of memory now, for an Append that comes soon.
   void FetchAhead() const { __builtin_prefetch(decoder_.get(), 1); }
 
+  // Goes on where the other one is. Requires: made with the same parameters.
+  void Follow(const StopChecker& other);
+
+  // Verdicts depend on text, not on tokens and lengths alone.
+  bool needs_text() const { return !params_.stop.empty(); }
+  // The verdict that Append would give. Requires: !needs_text().
+  Verdict Foresee(int32_t token) const;
+
   // Feeds one committed token and appends to *text what may be shown now. Requires: no earlier verdict was `finished`.
   Verdict Append(int32_t token, std::string* text);
 
  private:
-  bool EndsByToken(int32_t token) const;
+  // As the token number `num_output`.
+  bool EndsByToken(int32_t token, uint32_t num_output) const;
   // Moves text out of held_: up to a stop string if one is complete, else all that cannot be the start of one.
   bool TakeStopString(std::string* text, Verdict* verdict);
   void Flush(std::string* text);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 namespace quire::request {
@@ -59,6 +60,41 @@ TEST(StopChecker, EndOfSequenceEndsWithoutItsText) {
   EXPECT_EQ(out.verdict.reason, FinishReason::kStop);
   EXPECT_EQ(out.verdict.matched_token, 99);
   EXPECT_EQ(out.text, "ab");
+}
+
+TEST(StopChecker, ForeseesVerdictsThatNeedNoText) {
+  SamplingParams p = Params({}, 6);
+  p.stop_token_ids = {1};
+  p.min_tokens = 3;
+  std::vector<std::string> pieces(100, "a");
+  StopChecker checker(p, kEos, std::make_unique<PieceDecoder>(pieces));
+  std::vector<bool> ends;
+  for (int step = 0; step < 6; ++step) {
+    for (int32_t id : {0, 1, 99}) {
+      std::string text;
+      const Verdict want = checker.Clone()->Append(id, &text), got = checker.Foresee(id);
+      EXPECT_EQ(got.finished, want.finished) << "step " << step << " id " << id;
+      EXPECT_EQ(got.reason, want.reason);
+      EXPECT_EQ(got.matched_token, want.matched_token);
+      ends.push_back(got.finished);
+    }
+    std::string text;
+    checker.Append(0, &text);
+  }
+  EXPECT_EQ(std::count(ends.begin(), ends.end(), true), 3 * 2 + 1 + 2) << "end ids from min_tokens on, and the length";
+}
+
+TEST(StopChecker, OneThatFollowsGoesOnLikeTheOther) {
+  const SamplingParams p = Params({"bcd"});
+  std::vector<std::string> pieces = {"ab", "cx", "cd"};
+  pieces.resize(100);
+  StopChecker first(p, kEos, std::make_unique<PieceDecoder>(pieces)), second(p, kEos, nullptr);
+  std::string text, other;
+  first.Append(0, &text);
+  second.Follow(first);
+  EXPECT_FALSE(first.Append(1, &text).finished);
+  EXPECT_EQ(text, "abcx");
+  EXPECT_TRUE(second.Append(2, &other).finished) << "it holds the b as well";
 }
 
 TEST(StopChecker, IgnoreEosGoesOn) {

@@ -116,6 +116,10 @@ void Scheduler::Release(Sequence* sequence, std::vector<uint32_t>* finished) {
 
 void Scheduler::Leave(Sequence* sequence, std::vector<uint32_t>* finished) {
   if (sequence->host_blocks.empty()) kv_.Release(sequence);
+  LeaveRanks(sequence, finished);
+}
+
+void Scheduler::LeaveRanks(Sequence* sequence, std::vector<uint32_t>* finished) {
   if (sequence->seq < 0) return;
   bool known = true;
   if (sequence->beam != nullptr) {
@@ -137,10 +141,23 @@ void Scheduler::FinishSequence(Sequence* sequence) {
 
 void Scheduler::Branch(const Sequence& parent, Sequence* child) {
   CHECK(!child->active && child->seq < 0) << "a place of " << child->group->request.request_id << " is taken";
-  CHECK_LT(parent.beam->branch_of, 0) << "a beam branches before the ranks have it";
   child->active = true;
-  child->num_charged = parent.num_charged;
   kv_.Fork(parent, child);
+  EnterAsBranch(parent, child);
+}
+
+void Scheduler::Replace(const Sequence& parent, Sequence* child) {
+  CHECK(child->active && child->in_flight == 0) << child->group->request.request_id;
+  Hit(Probe::kBeamGivenUp);
+  if (Planted(Defect::kDroppedBeamKeepsBlocks)) child->blocks.clear();
+  LeaveRanks(child, &finished_);
+  kv_.Refork(parent, child);
+  EnterAsBranch(parent, child);
+}
+
+void Scheduler::EnterAsBranch(const Sequence& parent, Sequence* child) {
+  CHECK_LT(parent.beam->branch_of, 0) << "a beam branches before the ranks have it";
+  child->num_charged = parent.num_charged;
   Hit(Probe::kBeamBranches);
   Hit(Probe::kBeamsBranchSwappedOut, !parent.host_blocks.empty());
   if (parent.seq < 0) return;

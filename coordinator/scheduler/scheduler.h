@@ -103,6 +103,8 @@ class Scheduler {
   // A beam goes on as a second one as well: `child`, an empty place of the group, shares all that the parent has.
   // Requires: nothing of the group is in flight.
   void Branch(const request::Sequence& parent, request::Sequence* child);
+  // Likewise, in the place of a beam that is given up.
+  void Replace(const request::Sequence& parent, request::Sequence* child);
   // A beam is given up; its place is empty.
   void Drop(request::Sequence* beam);
 
@@ -168,6 +170,9 @@ class Scheduler {
   void Release(request::Sequence* sequence, std::vector<uint32_t>* finished);
   // Leaves the ranks; a swapped-out sequence keeps its host blocks.
   void Leave(request::Sequence* sequence, std::vector<uint32_t>* finished);
+  // A beam with the blocks of its parent gets its place on the ranks.
+  void EnterAsBranch(const request::Sequence& parent, request::Sequence* child);
+  void LeaveRanks(request::Sequence* sequence, std::vector<uint32_t>* finished);
   uint32_t TakeSeq();
 
   const SchedulerOptions options_;

@@ -10,8 +10,10 @@ namespace {
 
 TEST(TenantCounters, ServiceIsDividedByWeight) {
   TenantCounters c;
-  TenantCounters::Charge(c.Arrive("a"), 10, 1);
-  TenantCounters::Charge(c.Arrive("b"), 10, 4);
+  double* a = c.Arrive("a");
+  double* b = c.Arrive("b");
+  TenantCounters::Charge(a, 10, 1);
+  TenantCounters::Charge(b, 10, 4);
   EXPECT_EQ(c.counter("a"), 10);
   EXPECT_EQ(c.counter("b"), 2.5);
 }
