@@ -189,6 +189,11 @@ void Backend::AddResidual(const TensorView& x, const TensorView& y) {
   if (x.num_elements() > 0) DoAddResidual(x, y);
 }
 
+void Backend::Scale(const TensorView& x, float factor) {
+  CheckRows("x", x, activation_dtype(), 2);
+  if (x.num_elements() > 0) DoScale(x, factor);
+}
+
 void Backend::GatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) {
   CheckRows("x", x, activation_dtype(), 2);
   CheckRows("out", out, activation_dtype(), 2);

@@ -138,6 +138,9 @@ class Backend {
   // x += y. Shapes: [num_tokens, hidden].
   void AddResidual(const TensorView& x, const TensorView& y);
 
+  // x *= factor. Shapes: [num_tokens, hidden].
+  void Scale(const TensorView& x, float factor);
+
   // out[i] = x[rows[i]]. Shapes: x [num_tokens, hidden]; out [num_rows, hidden].
   void GatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out);
 
@@ -166,6 +169,7 @@ class Backend {
                         const KvCacheView& cache, const TensorView& out) = 0;
   virtual void DoActivate(ActivationKind kind, bool gated, const TensorView& x, const TensorView& out) = 0;
   virtual void DoAddResidual(const TensorView& x, const TensorView& y) = 0;
+  virtual void DoScale(const TensorView& x, float factor) = 0;
   virtual void DoGatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) = 0;
   virtual void DoCopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, const KvCacheView& cache) = 0;
   virtual void DoEditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits,

@@ -204,7 +204,7 @@ TEST_P(BackendConformance, Activate) {
   }
 }
 
-TEST_P(BackendConformance, AddResidualAndGather) {
+TEST_P(BackendConformance, AddResidualScaleAndGather) {
   for (const RowsCase& c : kRowsCases) {
     Guarded x(DType::kF32, {c.num_tokens, c.width});
     Guarded y(DType::kF32, {c.num_tokens, c.width}, 2);
@@ -215,6 +215,11 @@ TEST_P(BackendConformance, AddResidualAndGather) {
     backend_->AddResidual(sum.view(), y.view());
     for (int64_t t = 0; t < c.num_tokens; ++t) {
       for (int64_t i = 0; i < c.width; ++i) ASSERT_EQ(sum.at(t, i), x.at(t, i) + y.at(t, i));
+    }
+    sum.ExpectGuardsIntact();
+    backend_->Scale(sum.view(), 0.3f);
+    for (int64_t t = 0; t < c.num_tokens; ++t) {
+      for (int64_t i = 0; i < c.width; ++i) ASSERT_EQ(sum.at(t, i), (x.at(t, i) + y.at(t, i)) * 0.3f);
     }
     sum.ExpectGuardsIntact();
     if (c.num_tokens == 0) continue;

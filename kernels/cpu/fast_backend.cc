@@ -146,6 +146,13 @@ class FastBackend final : public Backend {
     ForRows(x.dim(0), x.dim(1), [&](int64_t t) { rows_.add(Row(x, t), Row(y, t), x.dim(1)); });
   }
 
+  void DoScale(const TensorView& x, float factor) override {
+    ForRows(x.dim(0), x.dim(1), [&](int64_t t) {
+      float* row = Row(x, t);
+      for (int64_t c = 0; c < x.dim(1); ++c) row[c] *= factor;
+    });
+  }
+
   void DoGatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) override {
     ForRows(out.dim(0), x.dim(1), [&](int64_t i) { std::copy_n(Row(x, rows[i]), x.dim(1), Row(out, i)); });
   }

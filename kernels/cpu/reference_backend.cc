@@ -240,6 +240,12 @@ class ReferenceBackend final : public Backend {
     }
   }
 
+  void DoScale(const TensorView& x, float factor) override {
+    for (int64_t t = 0; t < x.dim(0); ++t) {
+      for (int64_t c = 0; c < x.dim(1); ++c) Row(x, t)[c] *= factor;
+    }
+  }
+
   void DoGatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) override {
     for (size_t i = 0; i < rows.size(); ++i) std::copy_n(Row(x, rows[i]), x.dim(1), Row(out, i));
   }

@@ -14,14 +14,18 @@ Invariants:
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import shutil
+import tempfile
 
 import numpy as np
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+
+import family_cases
 
 LENGTHS = (1, 7, 24, 200)
 GREEDY_LENGTHS = (7, 24)
@@ -171,10 +175,15 @@ def reference_of(model, seed):
     }
 
 
-def search_seed(build, first_seed, weights=torch.float32, accept=lambda model, tensors, facts: True, tries=200):
+def search_seed(build,
+                first_seed,
+                weights=torch.float32,
+                accept=lambda model, tensors, facts: True,
+                tries=200,
+                fill=randomize):
     """Tries seeds upwards until reference_of and accept take one (G1); weights are float32, rounded to `weights`."""
     for seed in range(first_seed, first_seed + tries):
-        model = randomize(build(), seed)
+        model = fill(build(), seed)
         with torch.no_grad():
             for p in model.parameters():
                 p.copy_(p.to(weights).float())
@@ -311,6 +320,19 @@ def make_gpt2(root):
     write_single(root / "gpt2_hub", gpt2_config(), hub)
 
 
+def make_family(root, name):
+    """Config and names are the ones that the library saves."""
+    model, tensors, facts = search_seed(lambda: family_cases.build(name), 5000, fill=family_cases.randomize)
+    report(name, facts)
+    with tempfile.TemporaryDirectory() as saved:
+        model.save_pretrained(saved)
+        config = json.loads((pathlib.Path(saved) / "config.json").read_text())
+        state = load_file(pathlib.Path(saved) / "model.safetensors")
+    if name in family_cases.FILES:
+        config, state = family_cases.FILES[name](config, state)
+    write_single(root / name, config, state, (tensors, facts))
+
+
 def report(case, facts):
     print(case, " ".join(f"{k}={v}" for k, v in facts.items()), flush=True)
 
@@ -319,7 +341,8 @@ CASES = {
     "llama_gqa": make_llama_gqa,
     "llama_gqa_bf16": make_llama_gqa_bf16,
     "llama_tied": make_llama_tied,
-    "gpt2": make_gpt2
+    "gpt2": make_gpt2,
+    **{name: functools.partial(make_family, name=name) for name in family_cases.FAMILIES}
 }
 
 

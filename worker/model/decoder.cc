@@ -146,6 +146,7 @@ absl::StatusOr<TensorView> Decoder::RowLogits(absl::Span<const int32_t> rows) {
 
 void Decoder::EmbedTokens(const ForwardBatch& batch, const TensorView& hidden) {
   backend_->Embed(weights_.embedding, 0, batch.token_ids, hidden);
+  if (spec_.embedding_scale != 1.0f) backend_->Scale(hidden, spec_.embedding_scale);
   if (spec_.position != PositionKind::kLearned) return;
   const TensorView positions = scratch_.View(hidden.dim(0));
   backend_->Embed(weights_.positions, 0, batch.positions, positions);
@@ -159,12 +160,14 @@ void Decoder::Attention(int64_t layer, const ForwardBatch& batch, const kernels:
   const int64_t num_tokens = hidden.dim(0), head_dim = spec_.head_dim;
   const int64_t num_heads = shard_.num_heads, num_kv_heads = shard_.num_kv_heads;
   const TensorView normed = scratch_.View(num_tokens), qkv = qkv_.View(num_tokens);
-  backend_->Norm(spec_.norm, hidden, weights.norm1.weight, weights.norm1.bias, spec_.norm_eps, normed);
+  Norm(weights.norm1, hidden, normed);
   backend_->MatMul(normed, *weights.qkv.weight, weights.qkv.bias, qkv);
   const TensorView query = AsHeads(qkv, 0, num_heads, head_dim);
   const TensorView key = AsHeads(qkv, num_heads * head_dim, num_kv_heads, head_dim);
   const TensorView value = AsHeads(qkv, (num_heads + num_kv_heads) * head_dim, num_kv_heads, head_dim);
-  if (rope_ != nullptr) {
+  NormHeads(weights.query_norm, qkv, 0, num_heads);
+  NormHeads(weights.key_norm, qkv, num_heads, num_kv_heads);
+  if (rope_ != nullptr && (spec_.layer_has_rope.empty() || spec_.layer_has_rope[layer])) {
     // Query and key heads are neighbours and turn alike: one call.
     backend_->Rope(AsHeads(qkv, 0, num_heads + num_kv_heads, head_dim), rope_->cos_sin(), batch.positions);
   }
@@ -175,32 +178,58 @@ void Decoder::Attention(int64_t layer, const ForwardBatch& batch, const kernels:
   backend_->Attend(query, batch.attend, params, layer, cache, AsHeads(attended, 0, num_heads, head_dim));
 }
 
-// hidden += output(attended); hidden += mlp(norm(hidden)).
+// Norms heads [first, first + count) of the fused projection in place, each for itself.
+void Decoder::NormHeads(const NormWeights& norm, const TensorView& qkv, int64_t first, int64_t count) {
+  if (norm.weight.empty()) return;
+  for (int64_t head = first; head < first + count; ++head) {
+    const TensorView one = kernels::SliceCols(qkv, head * spec_.head_dim, spec_.head_dim);
+    Norm(norm, one, one);
+  }
+}
+
+// hidden += output(attended); hidden += mlp(norm(hidden)). With a parallel residual the mlp reads what attention read.
 absl::Status Decoder::FinishLayer(int64_t layer, const TensorView& hidden, const TensorView& attended) {
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t num_rows = hidden.dim(0);
   const TensorView scratch = scratch_.View(num_rows);
+  const TensorView activated = activated_.View(num_rows);
+  if (spec_.parallel_residual) ActivateFfn(weights, hidden, activated);
   backend_->MatMul(attended, *weights.output.weight, weights.output.bias, scratch);
-  if (absl::Status s = AllReduce(scratch); !s.ok()) return s;
-  backend_->AddResidual(hidden, scratch);
-
-  const TensorView up = up_.View(num_rows), activated = activated_.View(num_rows);
-  backend_->Norm(spec_.norm, hidden, weights.norm2.weight, weights.norm2.bias, spec_.norm_eps, scratch);
-  backend_->MatMul(scratch, *weights.up.weight, weights.up.bias, up);
-  backend_->Activate(spec_.activation, spec_.gated, up, activated);
+  if (absl::Status s = AddToResidual(scratch, weights.attention_out_norm, hidden); !s.ok()) return s;
+  if (!spec_.parallel_residual) ActivateFfn(weights, hidden, activated);
   backend_->MatMul(activated, *weights.down.weight, weights.down.bias, scratch);
-  if (absl::Status s = AllReduce(scratch); !s.ok()) return s;
-  backend_->AddResidual(hidden, scratch);
+  return AddToResidual(scratch, weights.ffn_out_norm, hidden);
+}
+
+// activated = act(up(norm(hidden))).
+void Decoder::ActivateFfn(const LayerWeights& weights, const TensorView& hidden, const TensorView& activated) {
+  const TensorView normed = scratch_.View(hidden.dim(0)), up = up_.View(hidden.dim(0));
+  Norm(weights.norm2.weight.empty() ? weights.norm1 : weights.norm2, hidden, normed);
+  backend_->MatMul(normed, *weights.up.weight, weights.up.bias, up);
+  backend_->Activate(spec_.activation, spec_.gated, up, activated);
+}
+
+// hidden += scale * norm(the sum of the ranks' summands).
+absl::Status Decoder::AddToResidual(const TensorView& summand, const NormWeights& norm, const TensorView& hidden) {
+  if (absl::Status s = AllReduce(summand); !s.ok()) return s;
+  if (!norm.weight.empty()) Norm(norm, summand, summand);
+  if (spec_.residual_scale != 1.0f) backend_->Scale(summand, spec_.residual_scale);
+  backend_->AddResidual(hidden, summand);
   return absl::OkStatus();
+}
+
+void Decoder::Norm(const NormWeights& norm, const TensorView& x, const TensorView& out) {
+  backend_->Norm(spec_.norm, x, norm.weight, norm.bias, spec_.norm_eps, out);
 }
 
 // Final norm and head. Every rank computes its part of the vocabulary; all get whole rows.
 absl::StatusOr<TensorView> Decoder::Logits(const TensorView& hidden) {
   const int64_t num_rows = hidden.dim(0), padded = shard_.vocab_padded;
   const TensorView normed = scratch_.View(num_rows), logits = logits_.View(num_rows);
-  backend_->Norm(spec_.norm, hidden, weights_.final_norm.weight, weights_.final_norm.bias, spec_.norm_eps, normed);
+  Norm(weights_.final_norm, hidden, normed);
   if (shard_.world_size == 1) {
     backend_->MatMul(normed, *weights_.head.weight, weights_.head.bias, logits);
+    if (spec_.logits_scale != 1.0f) backend_->Scale(logits, spec_.logits_scale);
     return logits;
   }
   // Uneven shards travel padded to the largest; the padding is never read.
@@ -220,6 +249,7 @@ absl::StatusOr<TensorView> Decoder::Logits(const TensorView& hidden) {
     const ShardRange range = VocabRange(spec_, rank, shard_.world_size);
     backend_->GatherRows(part_of(rank), rows, kernels::SliceCols(logits, range.begin, range.count));
   }
+  if (spec_.logits_scale != 1.0f) backend_->Scale(logits, spec_.logits_scale);
   return logits;
 }
 

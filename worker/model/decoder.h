@@ -63,6 +63,12 @@ class Decoder final : public Model {
   void Attention(int64_t layer, const ForwardBatch& batch, const kernels::KvCacheView& cache,
                  const kernels::TensorView& hidden, const kernels::TensorView& attended);
   absl::Status FinishLayer(int64_t layer, const kernels::TensorView& hidden, const kernels::TensorView& attended);
+  void ActivateFfn(const LayerWeights& weights, const kernels::TensorView& hidden,
+                   const kernels::TensorView& activated);
+  absl::Status AddToResidual(const kernels::TensorView& summand, const NormWeights& norm,
+                             const kernels::TensorView& hidden);
+  void Norm(const NormWeights& norm, const kernels::TensorView& x, const kernels::TensorView& out);
+  void NormHeads(const NormWeights& norm, const kernels::TensorView& qkv, int64_t first, int64_t count);
   absl::StatusOr<kernels::TensorView> Logits(const kernels::TensorView& hidden);
   absl::Status AllReduce(const kernels::TensorView& summand);
 

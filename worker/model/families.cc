@@ -1,5 +1,7 @@
 #include "worker/model/families.h"
 
+#include <glog/logging.h>
+
 #include <cmath>
 
 #include "absl/status/status.h"
@@ -11,88 +13,6 @@ namespace quire::worker {
 namespace {
 
 using kernels::ActivationKind;
-using kernels::NormKind;
-
-constexpr Layout kPlain = Layout::kConcat;
-constexpr Layout kConv1d = Layout::kConcatTransposed;
-
-// A weight and its optional bias, as most families have them.
-void AddLinear(const char* weight, const char* bias, Role role, std::vector<TensorRule>* rules) {
-  rules->push_back({weight, Need::kMust, Part::kWeight, kPlain, {role}});
-  rules->push_back({bias, Need::kMaybe, Part::kBias, kPlain, {role}});
-}
-
-FamilyRow LlamaRow() {
-  FamilyRow row;
-  row.architectures = {"LlamaForCausalLM", "LLaMAForCausalLM", "AquilaForCausalLM", "AquilaModel", "XverseForCausalLM"};
-  row.model_types = {"llama"};
-  row.prefixes = {"model."};
-  row.norm = NormKind::kRms;
-  row.default_norm_eps = 1e-6;
-  row.position = PositionKind::kRope;
-  row.default_activation = "silu";
-  row.gated = true;
-  row.default_tied_head = false;
-  row.default_ffn_multiple = 0;
-  std::vector<TensorRule>& t = row.tensors;
-  t = {
-      {"{P}embed_tokens.weight", Need::kMust, Part::kWeight, kPlain, {Role::kEmbedding}},
-      {"{P}norm.weight", Need::kMust, Part::kWeight, kPlain, {Role::kFinalNorm}},
-      {"lm_head.weight", Need::kUnlessTied, Part::kWeight, kPlain, {Role::kHead}},
-      {"{P}layers.{N}.input_layernorm.weight", Need::kMust, Part::kWeight, kPlain, {Role::kNorm1}},
-      {"{P}layers.{N}.post_attention_layernorm.weight", Need::kMust, Part::kWeight, kPlain, {Role::kNorm2}},
-  };
-  AddLinear("{P}layers.{N}.self_attn.q_proj.weight", "{P}layers.{N}.self_attn.q_proj.bias", Role::kQuery, &t);
-  AddLinear("{P}layers.{N}.self_attn.k_proj.weight", "{P}layers.{N}.self_attn.k_proj.bias", Role::kKey, &t);
-  AddLinear("{P}layers.{N}.self_attn.v_proj.weight", "{P}layers.{N}.self_attn.v_proj.bias", Role::kValue, &t);
-  AddLinear("{P}layers.{N}.self_attn.o_proj.weight", "{P}layers.{N}.self_attn.o_proj.bias", Role::kOutput, &t);
-  AddLinear("{P}layers.{N}.mlp.gate_proj.weight", "{P}layers.{N}.mlp.gate_proj.bias", Role::kGate, &t);
-  AddLinear("{P}layers.{N}.mlp.up_proj.weight", "{P}layers.{N}.mlp.up_proj.bias", Role::kUp, &t);
-  AddLinear("{P}layers.{N}.mlp.down_proj.weight", "{P}layers.{N}.mlp.down_proj.bias", Role::kDown, &t);
-  row.ignored_suffixes = {".rotary_emb.inv_freq", ".rotary_emb.cos_cached", ".rotary_emb.sin_cached"};
-  return row;
-}
-
-FamilyRow Gpt2Row() {
-  FamilyRow row;
-  row.architectures = {"GPT2LMHeadModel"};
-  row.model_types = {"gpt2"};
-  row.prefixes = {"transformer.", ""};  // what the library saves, and the hub's first files
-  row.norm = NormKind::kLayer;
-  row.default_norm_eps = 1e-5;
-  row.position = PositionKind::kLearned;
-  row.default_activation = "gelu_new";
-  row.gated = false;
-  row.default_tied_head = true;
-  row.default_ffn_multiple = 4;
-  const std::vector<Role> qkv = {Role::kQuery, Role::kKey, Role::kValue};
-  row.tensors = {
-      {"{P}wte.weight", Need::kMust, Part::kWeight, kPlain, {Role::kEmbedding}},
-      {"{P}wpe.weight", Need::kMust, Part::kWeight, kPlain, {Role::kPositions}},
-      {"{P}ln_f.weight", Need::kMust, Part::kWeight, kPlain, {Role::kFinalNorm}},
-      {"{P}ln_f.bias", Need::kMust, Part::kBias, kPlain, {Role::kFinalNorm}},
-      {"lm_head.weight", Need::kUnlessTied, Part::kWeight, kPlain, {Role::kHead}},
-      {"{P}h.{N}.ln_1.weight", Need::kMust, Part::kWeight, kPlain, {Role::kNorm1}},
-      {"{P}h.{N}.ln_1.bias", Need::kMust, Part::kBias, kPlain, {Role::kNorm1}},
-      {"{P}h.{N}.attn.c_attn.weight", Need::kMust, Part::kWeight, kConv1d, qkv},
-      {"{P}h.{N}.attn.c_attn.bias", Need::kMust, Part::kBias, kPlain, qkv},
-      {"{P}h.{N}.attn.c_proj.weight", Need::kMust, Part::kWeight, kConv1d, {Role::kOutput}},
-      {"{P}h.{N}.attn.c_proj.bias", Need::kMust, Part::kBias, kPlain, {Role::kOutput}},
-      {"{P}h.{N}.ln_2.weight", Need::kMust, Part::kWeight, kPlain, {Role::kNorm2}},
-      {"{P}h.{N}.ln_2.bias", Need::kMust, Part::kBias, kPlain, {Role::kNorm2}},
-      {"{P}h.{N}.mlp.c_fc.weight", Need::kMust, Part::kWeight, kConv1d, {Role::kUp}},
-      {"{P}h.{N}.mlp.c_fc.bias", Need::kMust, Part::kBias, kPlain, {Role::kUp}},
-      {"{P}h.{N}.mlp.c_proj.weight", Need::kMust, Part::kWeight, kConv1d, {Role::kDown}},
-      {"{P}h.{N}.mlp.c_proj.bias", Need::kMust, Part::kBias, kPlain, {Role::kDown}},
-  };
-  row.ignored_suffixes = {".attn.bias", ".attn.masked_bias"};  // causal masks
-  return row;
-}
-
-const std::vector<FamilyRow>& Families() {
-  static const auto* const rows = new std::vector<FamilyRow>{LlamaRow(), Gpt2Row()};
-  return *rows;
-}
 
 bool Contains(const std::vector<const char*>& names, const std::string& name) {
   for (const char* candidate : names) {
@@ -117,6 +37,27 @@ absl::StatusOr<ActivationKind> FindActivation(const HfConfig& config, const std:
   return absl::UnimplementedError(absl::StrCat(config.file, ": activation '", Printable(name), "' is not supported"));
 }
 
+bool FlagOr(const HfConfig& config, const char* key, bool absent) {
+  const auto found = config.flags.find(key);
+  return found == config.flags.end() ? absent : found->second;
+}
+
+// The key may be null: the family has none.
+double NumberOr(const HfConfig& config, const char* key, double absent) {
+  if (key == nullptr) return absent;
+  const auto found = config.numbers.find(key);
+  return found == config.numbers.end() ? absent : found->second;
+}
+
+absl::Status CheckFixedFlags(const FamilyRow& family, const HfConfig& config) {
+  for (const FixedFlag& flag : family.fixed_flags) {
+    if (FlagOr(config, flag.key, flag.value) == flag.value) continue;
+    return absl::UnimplementedError(
+        absl::StrCat(config.file, ": '", flag.key, "' ", flag.value ? "false" : "true", " is not supported"));
+  }
+  return absl::OkStatus();
+}
+
 // Copies a key that must be there.
 absl::Status Require(const HfConfig& config, const char* key, std::optional<int64_t> value, int64_t* out) {
   if (!value.has_value()) return absl::InvalidArgumentError(absl::StrCat(config.file, ": '", key, "' is missing"));
@@ -129,38 +70,72 @@ absl::Status ReadSizes(const FamilyRow& family, const HfConfig& config, ModelSpe
   if (absl::Status s = Require(config, "hidden_size", config.hidden_size, &spec->hidden_size); !s.ok()) return s;
   if (absl::Status s = Require(config, "num_hidden_layers", config.num_layers, &spec->num_layers); !s.ok()) return s;
   if (absl::Status s = Require(config, "num_attention_heads", config.num_heads, &spec->num_heads); !s.ok()) return s;
-  if (absl::Status s = Require(config, "max_position_embeddings", config.max_position, &spec->max_position); !s.ok()) {
-    return s;
-  }
+  std::optional<int64_t> max_position = config.max_position;
+  if (!max_position.has_value() && family.default_max_position > 0) max_position = family.default_max_position;
+  if (absl::Status s = Require(config, "max_position_embeddings", max_position, &spec->max_position); !s.ok()) return s;
   std::optional<int64_t> ffn_size = config.ffn_size;
   if (!ffn_size.has_value() && family.default_ffn_multiple > 0)
     ffn_size = family.default_ffn_multiple * spec->hidden_size;
   if (absl::Status s = Require(config, "intermediate_size", ffn_size, &spec->ffn_size); !s.ok()) return s;
 
   spec->num_kv_heads = config.num_kv_heads.value_or(spec->num_heads);
+  if (family.kv_heads_by_multi_query) spec->num_kv_heads = FlagOr(config, "multi_query", true) ? 1 : spec->num_heads;
   if (spec->num_heads % spec->num_kv_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat(config.file, ": num_attention_heads ", spec->num_heads,
                                                    " is not a multiple of num_key_value_heads ", spec->num_kv_heads));
   }
-  if (!config.head_dim.has_value() && spec->hidden_size % spec->num_heads != 0) {
+  if (!config.head_dim.has_value() && family.default_head_dim == 0 && spec->hidden_size % spec->num_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat(config.file, ": hidden_size ", spec->hidden_size,
                                                    " is not a multiple of num_attention_heads ", spec->num_heads));
   }
-  spec->head_dim = config.head_dim.value_or(spec->hidden_size / spec->num_heads);
+  spec->head_dim = config.head_dim.value_or(family.default_head_dim > 0 ? family.default_head_dim
+                                                                        : spec->hidden_size / spec->num_heads);
   return absl::OkStatus();
 }
 
-absl::Status ReadRope(const HfConfig& config, ModelSpec* spec) {
+absl::Status ReadYarn(const HfConfig& config, RopeSpec* rope) {
+  const HfRope& from = config.rope;
+  rope->beta_fast = from.beta_fast.value_or(32.0);
+  rope->beta_slow = from.beta_slow.value_or(1.0);
+  rope->truncate = from.truncate.value_or(true);
+  if (rope->beta_fast < rope->beta_slow) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(config.file, ": rope beta_fast ", rope->beta_fast, " is below beta_slow ", rope->beta_slow));
+  }
+  const auto amplitude = [&](double weight) {
+    return rope->factor <= 1.0 ? 1.0 : 0.1 * weight * std::log(rope->factor) + 1.0;
+  };
+  if (from.attention_factor.has_value()) {
+    rope->attention_factor = *from.attention_factor;
+  } else if (from.mscale.value_or(0.0) != 0.0 && from.mscale_all_dim.value_or(0.0) != 0.0) {
+    rope->attention_factor = amplitude(*from.mscale) / amplitude(*from.mscale_all_dim);
+  } else {
+    rope->attention_factor = amplitude(1.0);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadLlama3(const HfConfig& config, RopeSpec* rope) {
+  const HfRope& from = config.rope;
+  if (!from.low_freq_factor.has_value() || !from.high_freq_factor.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(config.file, ": rope key 'low_freq_factor' or 'high_freq_factor' is missing"));
+  }
+  rope->low_freq_factor = *from.low_freq_factor;
+  rope->high_freq_factor = *from.high_freq_factor;
+  if (rope->high_freq_factor <= rope->low_freq_factor) {
+    return absl::InvalidArgumentError(absl::StrCat(config.file, ": rope high_freq_factor ", rope->high_freq_factor,
+                                                   " is not above low_freq_factor ", rope->low_freq_factor));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadRopeScaling(const HfConfig& config, ModelSpec* spec) {
   const HfRope& from = config.rope;
   RopeSpec& rope = spec->rope;
-  rope.theta = from.theta.value_or(10000.0);
-  rope.dims = static_cast<int64_t>(spec->head_dim * from.rotary_fraction.value_or(1.0));
-  if (rope.dims < 2 || rope.dims % 2 != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(config.file, ": rotary dimension ", rope.dims, " of head_dim ",
-                                                   spec->head_dim, " must be even and positive"));
-  }
-  if (from.type == "default") return absl::OkStatus();
-  if (from.type != "linear" && from.type != "llama3") {
+  // "dynamic" changes the base only beyond max_position, where nothing is served.
+  if (from.type == "default" || from.type == "dynamic") return absl::OkStatus();
+  if (from.type != "linear" && from.type != "llama3" && from.type != "yarn") {
     return absl::UnimplementedError(
         absl::StrCat(config.file, ": rope_type '", Printable(from.type), "' is not supported"));
   }
@@ -168,20 +143,62 @@ absl::Status ReadRope(const HfConfig& config, ModelSpec* spec) {
     return absl::InvalidArgumentError(absl::StrCat(config.file, ": rope key 'factor' is missing"));
   }
   rope.factor = *from.factor;
-  rope.scaling = from.type == "linear" ? RopeScaling::kLinear : RopeScaling::kLlama3;
-  if (rope.scaling == RopeScaling::kLinear) return absl::OkStatus();
-  if (!from.low_freq_factor.has_value() || !from.high_freq_factor.has_value()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(config.file, ": rope key 'low_freq_factor' or 'high_freq_factor' is missing"));
-  }
-  rope.low_freq_factor = *from.low_freq_factor;
-  rope.high_freq_factor = *from.high_freq_factor;
   rope.original_max_position = from.original_max_position.value_or(spec->max_position);
-  if (rope.high_freq_factor <= rope.low_freq_factor) {
-    return absl::InvalidArgumentError(absl::StrCat(config.file, ": rope high_freq_factor ", rope.high_freq_factor,
-                                                   " is not above low_freq_factor ", rope.low_freq_factor));
+  if (from.type == "linear") {
+    rope.scaling = RopeScaling::kLinear;
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  rope.scaling = from.type == "yarn" ? RopeScaling::kYarn : RopeScaling::kLlama3;
+  return from.type == "yarn" ? ReadYarn(config, &rope) : ReadLlama3(config, &rope);
+}
+
+absl::Status ReadRope(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
+  const HfRope& from = config.rope;
+  RopeSpec& rope = spec->rope;
+  rope.stored_in_neighbours = family.rope_in_neighbours;
+  rope.theta = from.theta.value_or(10000.0);
+  rope.dims = from.rotary_dims.value_or(
+      static_cast<int64_t>(spec->head_dim * from.rotary_fraction.value_or(family.default_rotary_fraction)));
+  if (rope.dims < 2 || rope.dims % 2 != 0 || rope.dims > spec->head_dim) {
+    return absl::InvalidArgumentError(absl::StrCat(config.file, ": rotary dimension ", rope.dims, " of head_dim ",
+                                                   spec->head_dim, " must be even, positive and no larger"));
+  }
+  if (!config.rope_of_layers.empty() && config.rope_of_layers.size() != static_cast<size_t>(spec->num_layers)) {
+    return absl::InvalidArgumentError(absl::StrCat(config.file, ": 'no_rope_layers' has ", config.rope_of_layers.size(),
+                                                   " entries for ", spec->num_layers, " layers"));
+  }
+  for (const int64_t has_rope : config.rope_of_layers) spec->layer_has_rope.push_back(has_rope != 0);
+  if (config.rope_of_layers.empty() && family.rope_free_interval > 0) {
+    for (int64_t layer = 1; layer <= spec->num_layers; ++layer) {
+      spec->layer_has_rope.push_back(layer % family.rope_free_interval != 0);
+    }
+  }
+  return ReadRopeScaling(config, spec);
+}
+
+// A window is not computed: what is served ends where it would begin to hide keys, and up to there it changes nothing.
+void ClampToWindow(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
+  int64_t window = config.window.value_or(0);
+  if (!config.window_is_named) window = family.default_window;
+  const bool is_used = family.window == WindowUse::kAlways ||
+                       (family.window == WindowUse::kIfFlagged && FlagOr(config, "use_sliding_window", false));
+  if (!is_used || window == 0 || window >= spec->max_position) return;
+  LOG(WARNING) << config.file << ": 'sliding_window' " << window << " is not computed; of max_position_embeddings "
+               << spec->max_position << ", contexts up to the window are served";
+  spec->max_position = window;
+}
+
+void ReadScales(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
+  if (config.scale_attention.value_or(true))
+    spec->attention_scale = 1.0f / std::sqrt(static_cast<float>(spec->head_dim));
+  if (family.default_attention_scale > 0) spec->attention_scale = static_cast<float>(family.default_attention_scale);
+  spec->attention_scale = static_cast<float>(NumberOr(config, family.attention_scale_key, spec->attention_scale));
+  spec->attention_scale_by_inverse_layer = config.scale_attention_by_inverse_layer.value_or(false);
+  spec->embedding_scale = static_cast<float>(NumberOr(config, family.embedding_scale_key, 1.0));
+  spec->embedding_scale_is_root = family.embedding_scale_is_root;
+  spec->residual_scale = static_cast<float>(NumberOr(config, family.residual_scale_key, 1.0));
+  spec->logits_scale = static_cast<float>(NumberOr(config, family.logits_scale_key, family.default_logits_scale) /
+                                          NumberOr(config, family.logits_divisor_key, 1.0));
 }
 
 }  // namespace
@@ -208,20 +225,29 @@ absl::StatusOr<const FamilyRow*> FindFamily(const HfConfig& config) {
 
 absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig& config) {
   ModelSpec spec;
+  if (absl::Status s = CheckFixedFlags(family, config); !s.ok()) return s;
   if (absl::Status s = ReadSizes(family, config, &spec); !s.ok()) return s;
   spec.norm = family.norm;
   spec.norm_eps = static_cast<float>(config.norm_eps.value_or(family.default_norm_eps));
   spec.position = family.position;
   if (spec.position == PositionKind::kRope) {
-    if (absl::Status s = ReadRope(config, &spec); !s.ok()) return s;
+    if (absl::Status s = ReadRope(family, config, &spec); !s.ok()) return s;
   }
-  auto activation = FindActivation(config, config.activation.value_or(family.default_activation));
+  std::string activation_name = config.activation.value_or(family.default_activation);
+  if (family.fixed_activation != nullptr) activation_name = family.fixed_activation;
+  auto activation = FindActivation(config, activation_name);
   if (!activation.ok()) return activation.status();
   spec.activation = *activation;
   spec.gated = family.gated;
   spec.tied_head = config.tied_head.value_or(family.default_tied_head);
-  if (config.scale_attention.value_or(true)) spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
-  spec.attention_scale_by_inverse_layer = config.scale_attention_by_inverse_layer.value_or(false);
+  spec.norm_adds_one = family.norm_adds_one;
+  spec.skipped_positions = family.skipped_positions;
+  spec.parallel_residual = family.default_parallel;
+  if (family.parallel_key != nullptr) {
+    spec.parallel_residual = FlagOr(config, family.parallel_key, family.default_parallel);
+  }
+  ReadScales(family, config, &spec);
+  ClampToWindow(family, config, &spec);
   return spec;
 }
 

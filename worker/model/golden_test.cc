@@ -29,11 +29,17 @@ struct Case {
 };
 
 std::vector<Case> Cases() {
-  return {{"llama_gqa", "llama_gqa"},
-          {"llama_gqa_sharded", "llama_gqa"},
-          {"llama_tied", "llama_tied"},
-          {"gpt2", "gpt2"},
-          {"gpt2_hub", "gpt2"}};
+  std::vector<Case> cases = {{"llama_gqa_sharded", "llama_gqa"}, {"gpt2_hub", "gpt2"}};
+  for (const char* name : {"llama_gqa",       "llama_tied",  "gpt2",         "mistral",
+                           "qwen2",           "qwen3",       "gemma",        "granite",
+                           "smollm3",         "phi3",        "glm",          "glm4",
+                           "internlm2",       "cohere",      "stablelm",     "stablelm_parallel",
+                           "starcoder2",      "phi",         "gptj",         "gpt_neox",
+                           "gpt_neox_serial", "falcon",      "opt",          "gpt_bigcode",
+                           "gpt_bigcode_mha", "rope_linear", "rope_dynamic", "rope_yarn"}) {
+    cases.push_back({name, name});
+  }
+  return cases;
 }
 
 using Golden = std::map<std::string, std::vector<float>>;
@@ -190,7 +196,8 @@ TEST_P(GoldenTest, BatchAndChunksDoNotChangeABit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::Combine(::testing::Range(0, 5), ::testing::Bool()),
+INSTANTIATE_TEST_SUITE_P(Models, GoldenTest,
+                         ::testing::Combine(::testing::Range(0, static_cast<int>(Cases().size())), ::testing::Bool()),
                          [](const auto& info) {
                            return Cases()[std::get<0>(info.param)].model +
                                   (std::get<1>(info.param) ? "_reference" : "_fast");

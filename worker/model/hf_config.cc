@@ -129,18 +129,42 @@ void ReadArchitectures(Reader* reader, HfConfig* config) {
 
 void ReadSizes(Reader* reader, HfConfig* config) {
   reader->Int({"vocab_size"}, 1, 1 << 22, &config->vocab_size);
-  reader->Int({"hidden_size", "n_embd"}, 1, 1 << 17, &config->hidden_size);
+  reader->Int({"hidden_size", "n_embd", "n_embed"}, 1, 1 << 17, &config->hidden_size);
   reader->Int({"num_hidden_layers", "n_layer"}, 1, 1024, &config->num_layers);
   reader->Int({"num_attention_heads", "n_head"}, 1, 4096, &config->num_heads);
-  reader->Int({"num_key_value_heads"}, 1, 4096, &config->num_kv_heads);
+  reader->Int({"num_key_value_heads", "num_kv_heads"}, 1, 4096, &config->num_kv_heads);
   reader->Int({"head_dim"}, 1, 1024, &config->head_dim);
-  reader->Int({"intermediate_size", "n_inner"}, 1, 1 << 20, &config->ffn_size);
+  reader->Int({"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"}, 1, 1 << 20, &config->ffn_size);
   reader->Int({"max_position_embeddings", "n_positions"}, 1, 1 << 24, &config->max_position);
-  reader->Double({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"}, 0.0, 1.0, &config->norm_eps);
-  reader->String({"hidden_act", "activation_function"}, &config->activation);
+  reader->Double({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"}, 0.0, 1.0, &config->norm_eps);
+  reader->String({"hidden_act", "activation_function", "activation"}, &config->activation);
   reader->Bool({"tie_word_embeddings"}, &config->tied_head);
   reader->Bool({"scale_attn_weights"}, &config->scale_attention);
   reader->Bool({"scale_attn_by_inverse_layer_idx"}, &config->scale_attention_by_inverse_layer);
+}
+
+void ReadWindow(Reader* reader, const json& root, HfConfig* config) {
+  reader->Int({"sliding_window"}, 1, 1 << 30, &config->window);
+  config->window_is_named = root.contains("sliding_window");
+}
+
+void ReadRopeOfLayers(Reader* reader, HfConfig* config) {
+  std::string key;
+  const json* value = reader->Find({"no_rope_layers"}, &key);
+  if (value == nullptr) return;
+  if (!value->is_array() || value->size() > 1024) return reader->Wrong(key, *value, "a list of at most 1024 flags");
+  for (const json& item : *value) {
+    if (item != 0 && item != 1) return reader->Wrong(key, *value, "a list of 0 and 1");
+    config->rope_of_layers.push_back(item.get<int64_t>());
+  }
+}
+
+// Families name the ones that they understand (family_rows.h).
+void ReadFlagsAndNumbers(const json& root, HfConfig* config) {
+  for (const auto& [key, value] : root.items()) {
+    if (value.is_boolean()) config->flags[key] = value.get<bool>();
+    if (value.is_number()) config->numbers[key] = value.get<double>();
+  }
 }
 
 // Keys that change the result and that nothing here computes: silence would be a wrong answer.
@@ -163,6 +187,12 @@ void ReadRopeKeys(Reader* reader, HfRope* rope) {
   reader->Double({"high_freq_factor"}, 1e-6, 1e6, &rope->high_freq_factor);
   reader->Double({"partial_rotary_factor"}, 1e-6, 1.0, &rope->rotary_fraction);
   reader->Int({"original_max_position_embeddings"}, 1, 1 << 24, &rope->original_max_position);
+  reader->Double({"beta_fast"}, 1e-6, 1e6, &rope->beta_fast);
+  reader->Double({"beta_slow"}, 1e-6, 1e6, &rope->beta_slow);
+  reader->Double({"attention_factor"}, 1e-6, 1e6, &rope->attention_factor);
+  reader->Double({"mscale"}, 0.0, 1e6, &rope->mscale);
+  reader->Double({"mscale_all_dim"}, 0.0, 1e6, &rope->mscale_all_dim);
+  reader->Bool({"truncate"}, &rope->truncate);
 }
 
 absl::Status ReadRope(absl::string_view file, Reader* reader, HfConfig* config) {
@@ -175,8 +205,12 @@ absl::Status ReadRope(absl::string_view file, Reader* reader, HfConfig* config) 
     if (!nested.status().ok()) return nested.status();
   }
   std::optional<double> theta, fraction;
-  reader->Double({"rope_theta"}, 1e-3, 1e12, &theta);
-  reader->Double({"partial_rotary_factor"}, 1e-6, 1.0, &fraction);
+  reader->Double({"rope_theta", "rotary_emb_base"}, 1e-3, 1e12, &theta);
+  reader->Double({"partial_rotary_factor", "rotary_pct"}, 1e-6, 1.0, &fraction);
+  reader->Int({"rotary_dim"}, 1, 1024, &rope.rotary_dims);
+  if (!rope.original_max_position.has_value()) {
+    reader->Int({"original_max_position_embeddings"}, 1, 1 << 24, &rope.original_max_position);
+  }
   if (!rope.theta.has_value()) rope.theta = theta;
   if (!rope.rotary_fraction.has_value()) rope.rotary_fraction = fraction;
   return reader->status();
@@ -218,6 +252,9 @@ absl::StatusOr<HfConfig> ParseHfConfig(absl::string_view file, absl::string_view
   RefuseUnbuilt(&reader);
   ReadSizes(&reader, &config);
   ReadTokenIds(&reader, &config);
+  ReadWindow(&reader, root, &config);
+  ReadRopeOfLayers(&reader, &config);
+  ReadFlagsAndNumbers(root, &config);
   if (absl::Status s = ReadRope(file, &reader, &config); !s.ok()) return s;
 
   if (!generation_config_json.empty()) {

@@ -8,6 +8,7 @@
 #define QUIRE_WORKER_MODEL_HF_CONFIG_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,13 @@ struct HfRope {
   std::optional<double> high_freq_factor;
   std::optional<int64_t> original_max_position;
   std::optional<double> rotary_fraction;  // of head_dim
+  std::optional<int64_t> rotary_dims;     // in place of the fraction
+  std::optional<double> beta_fast;        // of yarn, as all that follow
+  std::optional<double> beta_slow;
+  std::optional<double> attention_factor;
+  std::optional<double> mscale;
+  std::optional<double> mscale_all_dim;
+  std::optional<bool> truncate;
 };
 
 // Every number is within the limits of hf_config.cc; an absent or null key is an empty field.
@@ -47,7 +55,12 @@ struct HfConfig {
   std::optional<bool> scale_attention;  // false: scores are not divided by sqrt(head_dim)
   std::optional<bool> scale_attention_by_inverse_layer;
   HfRope rope;
-  std::vector<int32_t> eos_token_ids;  // both files, without repeats
+  std::optional<int64_t> window;          // of attention, in tokens
+  bool window_is_named = false;           // the key is there, maybe null
+  std::vector<int64_t> rope_of_layers;    // "no_rope_layers": 1 where a layer has rope
+  std::map<std::string, bool> flags;      // every true or false of the file's outermost object, by key
+  std::map<std::string, double> numbers;  // every number, likewise
+  std::vector<int32_t> eos_token_ids;     // both files, without repeats
   int32_t bos_token_id = -1;
   std::string generation_config_json;  // "" if absent
   std::string file = "config.json";    // for messages

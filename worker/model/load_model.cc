@@ -1,8 +1,11 @@
 // LoadModel: from a directory to a decoder.
 #include <glog/logging.h>
 
+#include <cmath>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/half.h"
 #include "worker/loader/checkpoint.h"
 #include "worker/model/decoder.h"
 #include "worker/model/families.h"
@@ -39,6 +42,13 @@ absl::StatusOr<DType> ChooseDType(const std::string& wish, const TensorBinding& 
     if (wish == kernels::DTypeName(dtype)) return dtype;
   }
   return absl::InvalidArgumentError(absl::StrCat("dtype '", wish, "' is not auto, float32, float16 or bfloat16"));
+}
+
+// The nearest number that the type has, as the library rounds its constants.
+float RoundedTo(DType dtype, float value) {
+  float rounded = value;
+  kernels::Dispatch(dtype, [&](auto zero) { rounded = kernels::Widen(kernels::Narrow<decltype(zero)>(value)); });
+  return rounded;
 }
 
 ModelFacts MakeFacts(const HfConfig& config, const ModelSpec& spec, const Weights& weights) {
@@ -78,6 +88,9 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options, ker
   if (!binding.ok()) return binding.status();
   auto dtype = ChooseDType(options.dtype, *binding);
   if (!dtype.ok()) return dtype.status();
+  if (spec->embedding_scale_is_root) {
+    spec->embedding_scale = RoundedTo(*dtype, std::sqrt(static_cast<float>(spec->hidden_size)));
+  }
   WeightOptions weight_options;
   weight_options.stored = *dtype;
   weight_options.progress = options.progress;

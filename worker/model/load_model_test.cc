@@ -14,74 +14,13 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "worker/model/model_fixture.h"
+#include "worker/model/test_model_files.h"
 
 namespace quire::worker {
 namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  CHECK(in.good()) << path;
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-void WriteFile(const std::string& path, const std::string& content) {
-  std::ofstream(path, std::ios::binary) << content;
-}
-
-// A golden model directory, taken apart for a test to change.
-struct Files {
-  json config;
-  json header;
-  std::string data;
-
-  explicit Files(const std::string& name) {
-    const std::string dir = "tests/goldens/" + name;
-    config = json::parse(ReadFile(dir + "/config.json"));
-    const std::string file = ReadFile(dir + "/model.safetensors");
-    uint64_t size;
-    std::memcpy(&size, file.data(), 8);
-    header = json::parse(file.substr(8, size));
-    data = file.substr(8 + size);
-  }
-
-  std::string Safetensors() const {
-    const std::string text = header.dump();
-    const uint64_t size = text.size();
-    return absl::StrCat(std::string(reinterpret_cast<const char*>(&size), 8), text, data);
-  }
-
-  // Appends a tensor of zeros.
-  void Add(const std::string& name, const std::vector<int64_t>& shape) {
-    int64_t elements = 1;
-    for (const int64_t dim : shape) elements *= dim;
-    header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {data.size(), data.size() + 4 * elements}}};
-    data.append(4 * elements, '\0');
-  }
-
-  // Gives a tensor's bytes to a name that the model ignores.
-  void Hide(const std::string& name) {
-    const bool is_gpt2 = config.at("model_type") == "gpt2";
-    header[is_gpt2 ? "h.9.attn.bias" : "model.layers.9.self_attn.rotary_emb.inv_freq"] = header.at(name);
-    header.erase(name);
-  }
-};
-
-std::string MakeDir(const std::string& name) {
-  const std::string dir = absl::StrCat(::testing::TempDir(), "/load_model_", name);
-  CHECK_EQ(std::system(absl::StrCat("rm -rf '", dir, "'").c_str()), 0);
-  CHECK_EQ(mkdir(dir.c_str(), 0755), 0);
-  return dir;
-}
-
-std::string WriteDir(const std::string& name, const Files& files) {
-  const std::string dir = MakeDir(name);
-  WriteFile(dir + "/config.json", files.config.dump());
-  WriteFile(dir + "/model.safetensors", files.Safetensors());
-  return dir;
-}
 
 absl::Status LoadStatus(const std::string& dir) {
   FixtureOptions options;
@@ -92,7 +31,7 @@ absl::Status LoadStatus(const std::string& dir) {
 struct BadCase {
   const char* name;
   const char* model;
-  std::function<void(Files*)> change;
+  std::function<void(ModelFiles*)> change;
   absl::StatusCode code;
   std::vector<std::string> message;
 };
@@ -103,87 +42,91 @@ std::vector<BadCase> BadCases() {
   return {
       {"truncated",
        "llama_tied",
-       [](Files* f) { f->data.resize(f->data.size() - 1); },
+       [](ModelFiles* f) { f->data.resize(f->data.size() - 1); },
        kInvalid,
        {"model.safetensors", "past the end", "222720", "222719"}},
       {"offset_past_end",
        "llama_tied",
-       [q](Files* f) {
+       [q](ModelFiles* f) {
          f->header[q]["data_offsets"] = {999000, 1008216};
        },
        kInvalid,
        {"model.safetensors", q, "999000", "222720"}},
       {"overlap",
        "llama_tied",
-       [q](Files* f) {
+       [q](ModelFiles* f) {
          f->header[q]["data_offsets"] = {0, 9216};
        },
        kInvalid,
        {"model.safetensors", "overlap", q}},
       {"wrong_shape",
        "llama_tied",
-       [q](Files* f) {
+       [q](ModelFiles* f) {
          f->header[q]["shape"] = {24, 96};
        },
        kInvalid,
        {"model.safetensors", q, "F32[24,96]", "[48,48]"}},
       {"vocabulary",
        "llama_tied",
-       [](Files* f) { f->config["vocab_size"] = 100; },
+       [](ModelFiles* f) { f->config["vocab_size"] = 100; },
        kInvalid,
        {"model.embed_tokens.weight", "F32[99,48]", "[100,48]"}},
       {"unknown_tensor",
        "llama_tied",
-       [](Files* f) { f->Add("model.layers.0.self_attn.q_norm.weight", {12}); },
+       [](ModelFiles* f) { f->Add("model.layers.0.self_attn.q_norm.weight", {12}); },
        kInvalid,
        {"model.safetensors", "model.layers.0.self_attn.q_norm.weight", "F32[12]", "not part of"}},
       {"more_layers_than_config",
        "llama_tied",
-       [](Files* f) { f->config["num_hidden_layers"] = 1; },
+       [](ModelFiles* f) { f->config["num_hidden_layers"] = 1; },
        kInvalid,
        {"model.layers.1.input_layernorm.weight", "1 layers"}},
       {"fewer_layers_than_config",
        "llama_tied",
-       [](Files* f) { f->config["num_hidden_layers"] = 3; },
+       [](ModelFiles* f) { f->config["num_hidden_layers"] = 3; },
        kInvalid,
        {"model.layers.2.input_layernorm.weight", "missing"}},
-      {"missing_tensor", "llama_tied", [q](Files* f) { f->Hide(q); }, kInvalid, {q, "missing"}},
+      {"missing_tensor", "llama_tied", [q](ModelFiles* f) { f->Hide(q); }, kInvalid, {q, "missing"}},
       {"missing_head",
        "llama_tied",
-       [](Files* f) { f->config["tie_word_embeddings"] = false; },
+       [](ModelFiles* f) { f->config["tie_word_embeddings"] = false; },
        kInvalid,
        {"lm_head.weight", "missing"}},
       {"bias_of_one_layer",
        "llama_tied",
-       [](Files* f) { f->Add("model.layers.1.self_attn.q_proj.bias", {48}); },
+       [](ModelFiles* f) { f->Add("model.layers.1.self_attn.q_proj.bias", {48}); },
        kInvalid,
        {"model.layers.0.self_attn.q_proj.bias", "missing", "layer 1 has it"}},
       {"bias_lost",
        "llama_gqa",
-       [](Files* f) { f->Hide("model.layers.1.mlp.up_proj.bias"); },
+       [](ModelFiles* f) { f->Hide("model.layers.1.mlp.up_proj.bias"); },
        kInvalid,
        {"model.layers.1.mlp.up_proj.bias", "missing", "earlier layers have it"}},
       {"integers_as_weight",
        "llama_tied",
-       [q](Files* f) { f->header[q]["dtype"] = "I32"; },
+       [q](ModelFiles* f) { f->header[q]["dtype"] = "I32"; },
        absl::StatusCode::kUnimplemented,
        {"model.safetensors", q, "I32"}},
       {"linear_instead_of_conv",
        "gpt2",
-       [](Files* f) {
+       [](ModelFiles* f) {
          f->header["transformer.h.0.mlp.c_fc.weight"]["shape"] = {80, 32};
        },
        kInvalid,
        {"transformer.h.0.mlp.c_fc.weight", "F32[80,32]", "[32,80]"}},
       {"no_prefix_that_fits",
        "gpt2",
-       [](Files* f) { f->Hide("transformer.wte.weight"); },
+       [](ModelFiles* f) { f->Hide("transformer.wte.weight"); },
        kInvalid,
        {"transformer.wte.weight", "missing"}},
-      {"bad_config", "gpt2", [](Files* f) { f->config["n_embd"] = 0; }, kInvalid, {"config.json", "'n_embd' is 0"}},
+      {"bad_config",
+       "gpt2",
+       [](ModelFiles* f) { f->config["n_embd"] = 0; },
+       kInvalid,
+       {"config.json", "'n_embd' is 0"}},
       {"unknown_architecture",
        "gpt2",
-       [](Files* f) { f->config["architectures"] = {"FooModel"}; },
+       [](ModelFiles* f) { f->config["architectures"] = {"FooModel"}; },
        absl::StatusCode::kUnimplemented,
        {"config.json", "FooModel"}},
   };
@@ -192,7 +135,7 @@ std::vector<BadCase> BadCases() {
 TEST(LoadModelTest, BadDirectoriesGetOneMessage) {
   for (const BadCase& bad : BadCases()) {
     SCOPED_TRACE(bad.name);
-    Files files(bad.model);
+    ModelFiles files(bad.model);
     bad.change(&files);
     const absl::Status status = LoadStatus(WriteDir(bad.name, files));
     EXPECT_EQ(status.code(), bad.code) << status;
@@ -204,7 +147,7 @@ TEST(LoadModelTest, MissingFilesAreNamed) {
   const std::string dir = MakeDir("missing_files");
   EXPECT_TRUE(absl::IsNotFound(LoadStatus(dir)));
   EXPECT_THAT(std::string(LoadStatus(dir).message()), HasSubstr(dir + "/config.json"));
-  WriteFile(dir + "/config.json", Files("gpt2").config.dump());
+  WriteFile(dir + "/config.json", ModelFiles("gpt2").config.dump());
   EXPECT_TRUE(absl::IsNotFound(LoadStatus(dir)));
   EXPECT_THAT(std::string(LoadStatus(dir).message()), HasSubstr("model.safetensors"));
 }
@@ -223,7 +166,7 @@ TEST(LoadModelTest, DegreesAndTypesThatDoNotFitAreRefused) {
 
 // A redundant head of a tied model is ignored: the config decides.
 TEST(LoadModelTest, TiedModelsIgnoreAHeadOfTheirOwn) {
-  Files files("llama_tied");
+  ModelFiles files("llama_tied");
   files.Add("lm_head.weight", {99, 48});
   FixtureOptions options;
   options.model_dir = WriteDir("redundant_head", files);
@@ -235,7 +178,7 @@ TEST(LoadModelTest, TiedModelsIgnoreAHeadOfTheirOwn) {
 }
 
 // Multiplies columns [begin, end) of a stored F32 matrix or vector.
-void ScaleColumns(Files* files, const std::string& name, int64_t begin, int64_t end, float factor) {
+void ScaleColumns(ModelFiles* files, const std::string& name, int64_t begin, int64_t end, float factor) {
   const json& tensor = files->header.at(name);
   const int64_t columns = tensor.at("shape").back();
   const int64_t first = tensor.at("data_offsets")[0], last = tensor.at("data_offsets")[1];
@@ -251,7 +194,7 @@ void ScaleColumns(Files* files, const std::string& name, int64_t begin, int64_t 
 
 // Attention scales that a config asks for equal the same factor on the queries.
 TEST(LoadModelTest, AttentionScalesOfTheConfigAreApplied) {
-  Files plain("gpt2"), by_layer("gpt2"), unscaled("gpt2");
+  ModelFiles plain("gpt2"), by_layer("gpt2"), unscaled("gpt2");
   by_layer.config["scale_attn_by_inverse_layer_idx"] = true;
   unscaled.config["scale_attn_weights"] = false;
   for (int layer = 0; layer < 3; ++layer) {
@@ -264,7 +207,7 @@ TEST(LoadModelTest, AttentionScalesOfTheConfigAreApplied) {
   FixtureOptions options;
   options.model_dir = WriteDir("scale_plain", plain);
   const LogitRows expected = (*ModelFixture::Load(options))->Step({{0, {1, 2, 3, 4, 5}}});
-  for (const Files* files : {&by_layer, &unscaled}) {
+  for (const ModelFiles* files : {&by_layer, &unscaled}) {
     options.model_dir = WriteDir("scale_changed", *files);
     const LogitRows rows = (*ModelFixture::Load(options))->Step({{0, {1, 2, 3, 4, 5}}});
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -275,7 +218,7 @@ TEST(LoadModelTest, AttentionScalesOfTheConfigAreApplied) {
 
 // A head of its own that holds the embedding's numbers is the tied head, bit for bit, on any degree.
 TEST(LoadModelTest, AnUntiedHeadIsUsed) {
-  Files files("gpt2");
+  ModelFiles files("gpt2");
   files.config["tie_word_embeddings"] = false;
   const json& offsets = files.header.at("transformer.wte.weight").at("data_offsets");
   const int64_t begin = offsets[0], end = offsets[1], at = files.data.size();
@@ -294,7 +237,7 @@ TEST(LoadModelTest, AnUntiedHeadIsUsed) {
 
 // The format allows data at any byte; old writers made use of it.
 TEST(LoadModelTest, UnalignedFilesGiveTheSameBits) {
-  Files files("llama_tied");
+  ModelFiles files("llama_tied");
   const std::string dir = MakeDir("unaligned");
   WriteFile(dir + "/config.json", files.config.dump());
   std::string text = files.header.dump();

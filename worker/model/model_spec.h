@@ -3,23 +3,29 @@
 #define QUIRE_WORKER_MODEL_MODEL_SPEC_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/backend.h"
 
 namespace quire::worker {
 
 enum class PositionKind : uint8_t { kLearned, kRope };
-enum class RopeScaling : uint8_t { kNone, kLinear, kLlama3 };
+enum class RopeScaling : uint8_t { kNone, kLinear, kLlama3, kYarn };
 
-// Rotary positions, half-split pairs. Source: transformers modeling_rope_utils.py.
+// Rotary positions, half-split pairs: weights of neighbouring pairs are reordered on load. Source: transformers modeling_rope_utils.py.
 struct RopeSpec {
-  int64_t dims = 0;  // of every head that rotate; even
+  int64_t dims = 0;                   // of every head that rotate; even
+  bool stored_in_neighbours = false;  // the checkpoint's pairs are (2i, 2i + 1)
   double theta = 10000.0;
   RopeScaling scaling = RopeScaling::kNone;
-  double factor = 1.0;           // kLinear, kLlama3
+  double factor = 1.0;           // of every kind but kNone
   double low_freq_factor = 1.0;  // kLlama3, as the next two
   double high_freq_factor = 4.0;
-  int64_t original_max_position = 0;
+  int64_t original_max_position = 0;  // kYarn too
+  double beta_fast = 32.0;            // kYarn, as the next three
+  double beta_slow = 1.0;
+  bool truncate = true;
+  double attention_factor = 1.0;  // on cosines and sines
 };
 
 struct ModelSpec {
@@ -30,7 +36,8 @@ struct ModelSpec {
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
   int64_t ffn_size = 0;
-  int64_t max_position = 0;  // positions are in [0, max_position)
+  int64_t max_position = 0;       // positions are in [0, max_position)
+  int64_t skipped_positions = 0;  // leading rows of the table of learned positions that no token has
 
   kernels::NormKind norm = kernels::NormKind::kRms;
   float norm_eps = 1e-5f;
@@ -38,9 +45,19 @@ struct ModelSpec {
   RopeSpec rope;  // of kRope
   kernels::ActivationKind activation = kernels::ActivationKind::kSilu;
   bool gated = true;
-  bool tied_head = false;                         // the head is the embedding
+  bool tied_head = false;                // the head is the embedding
+  bool parallel_residual = false;        // attention and mlp read the same residual stream
+  bool norm_adds_one = false;            // a stored norm weight w means 1 + w
+  std::vector<bool> layer_has_rope;      // [num_layers]; empty: every layer has
+  float embedding_scale = 1.0f;          // of a token's embedding
+  bool embedding_scale_is_root = false;  // sqrt(hidden_size) instead, rounded to the weights' type
+  float residual_scale = 1.0f;           // of what attention and mlp add
+  float logits_scale = 1.0f;
   float attention_scale = 1.0f;                   // of the scores, before the softmax
   bool attention_scale_by_inverse_layer = false;  // divided by (layer index + 1) as well
+
+  // Of the table of learned positions.
+  int64_t position_rows() const { return skipped_positions + max_position; }
 };
 
 }  // namespace quire::worker

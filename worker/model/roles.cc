@@ -22,6 +22,10 @@ const RoleInfo kRoles[kNumRoles] = {
     {"gate", Axis::kFfn, Axis::kHidden, Split::kRows},
     {"up", Axis::kFfn, Axis::kHidden, Split::kRows},
     {"down", Axis::kHidden, Axis::kFfn, Split::kCols},
+    {"query norm", Axis::kHeadDim, Axis::kOne, Split::kNone},
+    {"key norm", Axis::kHeadDim, Axis::kOne, Split::kNone},
+    {"attention output norm", Axis::kHidden, Axis::kOne, Split::kNone},
+    {"ffn output norm", Axis::kHidden, Axis::kOne, Split::kNone},
 };
 
 }  // namespace
@@ -38,12 +42,14 @@ int64_t AxisSize(Axis axis, const ModelSpec& spec) {
       return spec.num_heads * spec.head_dim;
     case Axis::kKvHeads:
       return spec.num_kv_heads * spec.head_dim;
+    case Axis::kHeadDim:
+      return spec.head_dim;
     case Axis::kFfn:
       return spec.ffn_size;
     case Axis::kVocab:
       return spec.vocab_size;
     case Axis::kPositions:
-      return spec.max_position;
+      return spec.position_rows();
   }
   LOG(FATAL) << "axis " << static_cast<int>(axis);
 }

@@ -28,13 +28,18 @@ enum class Role : uint8_t {
   kGate,
   kUp,
   kDown,
+  // Norms that few models have.
+  kQueryNorm,  // of each head, before the positions
+  kKeyNorm,
+  kAttentionOutNorm,  // of what attention adds
+  kFfnOutNorm,        // of what the mlp adds
 };
-inline constexpr int kNumRoles = 13;
+inline constexpr int kNumRoles = 17;
 
 enum class Part : uint8_t { kWeight, kBias };
 
 // What an axis of a canonical tensor counts.
-enum class Axis : uint8_t { kOne, kHidden, kHeads, kKvHeads, kFfn, kVocab, kPositions };
+enum class Axis : uint8_t { kOne, kHidden, kHeads, kKvHeads, kHeadDim, kFfn, kVocab, kPositions };
 
 // How the ranks share the weight. Where it is split by rows (the output), the bias is split with it; where it is split
 // by columns (the input), each rank's product is a summand of the all-reduce and the bias enters the sum once.

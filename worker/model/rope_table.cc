@@ -22,6 +22,28 @@ float Llama3Frequency(const RopeSpec& rope, float frequency) {
   return (1.0f - smooth) * frequency / factor + smooth * frequency;
 }
 
+// The pair that turns `turns` times within the original context.
+double YarnPair(const RopeSpec& rope, double turns) {
+  constexpr double kPi = 3.14159265358979323846;
+  const double original = static_cast<double>(rope.original_max_position);
+  return rope.dims * std::log(original / (turns * 2 * kPi)) / (2 * std::log(rope.theta));
+}
+
+// Fast pairs stay, slow ones are stretched by the factor, those between are blended.
+float YarnFrequency(const RopeSpec& rope, int64_t pair, float frequency) {
+  double low = YarnPair(rope, rope.beta_fast), high = YarnPair(rope, rope.beta_slow);
+  if (rope.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, static_cast<double>(rope.dims - 1));
+  if (low == high) high += 0.001;
+  const float position = (static_cast<float>(pair) - static_cast<float>(low)) / static_cast<float>(high - low);
+  const float kept = 1.0f - std::min(std::max(position, 0.0f), 1.0f);
+  return frequency / static_cast<float>(rope.factor) * (1.0f - kept) + frequency * kept;
+}
+
 }  // namespace
 
 std::vector<float> RopeFrequencies(const RopeSpec& rope) {
@@ -31,6 +53,7 @@ std::vector<float> RopeFrequencies(const RopeSpec& rope) {
     float frequency = 1.0f / static_cast<float>(std::pow(rope.theta, static_cast<double>(exponent)));
     if (rope.scaling == RopeScaling::kLinear) frequency /= static_cast<float>(rope.factor);
     if (rope.scaling == RopeScaling::kLlama3) frequency = Llama3Frequency(rope, frequency);
+    if (rope.scaling == RopeScaling::kYarn) frequency = YarnFrequency(rope, i, frequency);
     frequencies[i] = frequency;
   }
   return frequencies;
@@ -39,6 +62,7 @@ std::vector<float> RopeFrequencies(const RopeSpec& rope) {
 absl::StatusOr<std::unique_ptr<RopeTable>> RopeTable::Create(const ModelSpec& spec, kernels::Backend* backend) {
   std::unique_ptr<RopeTable> table(new RopeTable());
   table->backend_ = backend;
+  table->amplitude_ = static_cast<float>(spec.rope.attention_factor);
   table->frequencies_ = RopeFrequencies(spec.rope);
   table->chunk_.resize(kChunkRows * spec.rope.dims);
   auto buffer = backend->Allocate(spec.max_position * spec.rope.dims * sizeof(float));
@@ -58,8 +82,8 @@ absl::Status RopeTable::Reach(int64_t position) {
       float* cosines = &chunk_[row * 2 * half];
       for (int64_t i = 0; i < half; ++i) {
         const float angle = static_cast<float>(num_filled_ + row) * frequencies_[i];
-        cosines[i] = std::cos(angle);
-        cosines[half + i] = std::sin(angle);
+        cosines[i] = std::cos(angle) * amplitude_;
+        cosines[half + i] = std::sin(angle) * amplitude_;
       }
     }
     float* destination = cos_sin_.as<float>() + num_filled_ * 2 * half;

@@ -41,6 +41,7 @@ class RopeTable final {
   std::unique_ptr<kernels::Buffer> buffer_;
   kernels::TensorView cos_sin_;
   std::vector<float> frequencies_;
+  float amplitude_ = 1.0f;    // of cosines and sines
   std::vector<float> chunk_;  // staging of one chunk
   int64_t num_filled_ = 0;    // rows
 };

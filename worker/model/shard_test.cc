@@ -23,9 +23,11 @@ ModelSpec Spec(int64_t num_heads, int64_t num_kv_heads) {
   return spec;
 }
 
-constexpr Role kAllRoles[] = {Role::kEmbedding, Role::kPositions, Role::kFinalNorm, Role::kHead,   Role::kNorm1,
-                              Role::kQuery,     Role::kKey,       Role::kValue,     Role::kOutput, Role::kNorm2,
-                              Role::kGate,      Role::kUp,        Role::kDown};
+constexpr Role kAllRoles[] = {Role::kEmbedding, Role::kPositions, Role::kFinalNorm, Role::kHead,
+                              Role::kNorm1,     Role::kQuery,     Role::kKey,       Role::kValue,
+                              Role::kOutput,    Role::kNorm2,     Role::kGate,      Role::kUp,
+                              Role::kDown,      Role::kQueryNorm, Role::kKeyNorm,   Role::kAttentionOutNorm,
+                              Role::kFfnOutNorm};
 
 // P1 over every role, degree and head count.
 TEST(ShardTest, RanksTileEveryAxisInOrder) {

@@ -68,6 +68,31 @@ bool IsIgnored(const FamilyRow& family, const std::string& name) {
 
 }  // namespace
 
+std::vector<RowSpan> SpansOf(const BoundTensor& bound, int64_t begin, int64_t count) {
+  CHECK_LE(begin + count, bound.rows);
+  std::vector<RowSpan> spans;
+  for (int64_t row = begin; row < begin + count; ++row) {
+    int64_t in_order = row;
+    if (bound.paired_dims > 0) {
+      const int64_t half = bound.paired_dims / 2, dim = row % bound.head_dim;
+      if (dim < bound.paired_dims) in_order = row - dim + 2 * (dim % half) + dim / half;
+    }
+    const int64_t stored = bound.begin + in_order / bound.run_rows * bound.run_stride + in_order % bound.run_rows;
+    if (!spans.empty()) {
+      RowSpan& last = spans.back();
+      const int64_t step = stored - last.begin - (last.count - 1) * last.step;
+      const bool starts_a_step = last.count == 1 && (step == 1 || step == 2);
+      if (starts_a_step || (last.count > 1 && step == last.step)) {
+        last.step = step;
+        ++last.count;
+        continue;
+      }
+    }
+    spans.push_back({stored, 1, 1});
+  }
+  return spans;
+}
+
 absl::StatusOr<TensorBinding> TensorBinding::Bind(const FamilyRow& family, const ModelSpec& spec,
                                                   const std::string& model_dir, const Checkpoint& checkpoint) {
   TensorBinding binding(spec.num_layers);
@@ -80,6 +105,7 @@ absl::StatusOr<TensorBinding> TensorBinding::Bind(const FamilyRow& family, const
       const std::string name = NameOf(rule, prefix, layer);
       understood.insert(name);
       if (rule.need == Need::kUnlessTied && spec.tied_head) continue;
+      if (rule.need == Need::kUnlessParallel && spec.parallel_residual) continue;
       const CheckpointTensor* tensor = checkpoint.Find(name);
       if (tensor == nullptr) {
         if (rule.need != Need::kMaybe) return Missing(model_dir, name, "");
@@ -91,14 +117,7 @@ absl::StatusOr<TensorBinding> TensorBinding::Bind(const FamilyRow& family, const
       }
       ++num_found;
       if (absl::Status s = CheckTensor(rule, spec, *tensor); !s.ok()) return s;
-      int64_t begin = 0;
-      for (const Role role : rule.roles) {
-        const int64_t rows = AxisSize(InfoOf(role).rows, spec);
-        BoundTensor& bound = binding.At(role, rule.part, layer);
-        CHECK(bound.source == nullptr) << name << ": two rules for one role";
-        bound = {tensor, rule.layout == Layout::kConcatTransposed, begin, rows};
-        begin += rows;
-      }
+      binding.BindRoles(rule, spec, *tensor, layer);
     }
   }
   for (const auto& [name, tensor] : checkpoint.tensors()) {
@@ -108,6 +127,30 @@ absl::StatusOr<TensorBinding> TensorBinding::Bind(const FamilyRow& family, const
                                                    spec.num_layers, " layers)"));
   }
   return binding;
+}
+
+// A group of kGroups is a key head's queries, then that key head, then its value head.
+void TensorBinding::BindRoles(const TensorRule& rule, const ModelSpec& spec, const CheckpointTensor& tensor,
+                              int64_t layer) {
+  const bool is_grouped = rule.layout == Layout::kGroups;
+  const int64_t group_stride = (spec.num_heads / spec.num_kv_heads + 2) * spec.head_dim;
+  int64_t begin = 0;
+  for (const Role role : rule.roles) {
+    const int64_t rows = AxisSize(InfoOf(role).rows, spec);
+    BoundTensor& bound = At(role, rule.part, layer);
+    CHECK(bound.source == nullptr) << tensor.entry.name << ": two rules for one role";
+    bound.source = &tensor;
+    bound.transposed = rule.layout == Layout::kConcatTransposed;
+    bound.begin = begin;
+    bound.rows = rows;
+    bound.run_rows = is_grouped ? rows / spec.num_kv_heads : rows;
+    bound.run_stride = is_grouped ? group_stride : rows;
+    if (spec.rope.stored_in_neighbours && (role == Role::kQuery || role == Role::kKey)) {
+      bound.paired_dims = spec.rope.dims;
+      bound.head_dim = spec.head_dim;
+    }
+    begin += bound.run_rows;
+  }
 }
 
 BoundTensor& TensorBinding::At(Role role, Part part, int64_t layer) {

@@ -19,13 +19,30 @@
 
 namespace quire::worker {
 
-// Rows [begin, begin + rows) of a stored tensor, or columns of it where it is stored transposed.
+// The rows of a stored tensor that are one role's, or columns of it where it is stored transposed: runs of run_rows
+// rows, one every run_stride rows from begin on.
 struct BoundTensor {
   const CheckpointTensor* source = nullptr;  // null: the model has none
   bool transposed = false;
   int64_t begin = 0;
   int64_t rows = 0;
+  int64_t run_rows = 0;
+  int64_t run_stride = 0;
+  // Heads whose first paired_dims rows turn in neighbouring pairs (2i, 2i + 1): read as (i, i + paired_dims / 2), which
+  // changes no score as long as queries and keys agree. 0: they are stored in that order.
+  int64_t paired_dims = 0;
+  int64_t head_dim = 0;
 };
+
+// Stored rows begin, begin + step, ...
+struct RowSpan {
+  int64_t begin = 0;
+  int64_t count = 0;
+  int64_t step = 1;
+};
+
+// Where rows [begin, begin + count) of the role are stored, in their order.
+std::vector<RowSpan> SpansOf(const BoundTensor& bound, int64_t begin, int64_t count);
 
 class TensorBinding final {
  public:
@@ -38,6 +55,7 @@ class TensorBinding final {
 
  private:
   explicit TensorBinding(int64_t num_layers) : bound_(num_layers * kNumRoles * 2) {}
+  void BindRoles(const TensorRule& rule, const ModelSpec& spec, const CheckpointTensor& tensor, int64_t layer);
   BoundTensor& At(Role role, Part part, int64_t layer);
 
   std::vector<BoundTensor> bound_;  // [num_layers, kNumRoles, 2]

@@ -41,7 +41,7 @@ class WeightLoader {
     const bool tied = role == Role::kHead && spec_.tied_head;
     return binding_.Get(tied ? Role::kEmbedding : role, part, layer);
   }
-  TensorView SliceOf(Role role, int64_t layer);
+  void AppendSlices(Role role, int64_t layer, std::vector<TensorView>* parts);
   void LoadBias(const PackJob& job);
   void Stage(const std::vector<float>& values, TensorView* out);
 
@@ -59,11 +59,11 @@ class WeightLoader {
   std::vector<StagedVector> staged_;
 };
 
-// Appends elements [begin, begin + count) of a rank-1 tensor, widened.
-void AppendFloats(const TensorView& view, int64_t begin, int64_t count, std::vector<float>* out) {
+// Appends elements of a rank-1 tensor, widened.
+void AppendFloats(const TensorView& view, const RowSpan& span, std::vector<float>* out) {
   kernels::Dispatch(view.dtype, [&](auto zero) {
     const auto* data = view.as<const decltype(zero)>();
-    for (int64_t i = begin; i < begin + count; ++i) out->push_back(kernels::Widen(data[i]));
+    for (int64_t i = 0; i < span.count; ++i) out->push_back(kernels::Widen(data[span.begin + i * span.step]));
   });
 }
 
@@ -92,14 +92,18 @@ int64_t WeightLoader::SourceBytes(const PackJob& job) const {
 }
 
 // The rank's part of a role's weight, [out, in], wherever and however the file holds it.
-TensorView WeightLoader::SliceOf(Role role, int64_t layer) {
+void WeightLoader::AppendSlices(Role role, int64_t layer, std::vector<TensorView>* parts) {
   const BoundTensor& bound = BoundOf(role, Part::kWeight, layer);
   TensorView view = weights_->checkpoint->View(*bound.source);
   if (bound.transposed) view = kernels::Transpose(view);
   const ShardRange rows = ShardRows(shard_, spec_, role), cols = ShardCols(shard_, spec_, role);
-  CHECK_LE(rows.begin + rows.count, bound.rows) << InfoOf(role).name;
-  view = kernels::SliceRows(view, bound.begin + rows.begin, rows.count);
-  return kernels::SliceCols(view, cols.begin, cols.count);
+  view = kernels::SliceCols(view, cols.begin, cols.count);
+  for (const RowSpan& span : SpansOf(bound, rows.begin, rows.count)) {
+    TensorView part = kernels::SliceRows(view, span.begin, (span.count - 1) * span.step + 1);
+    part.shape[0] = span.count;
+    part.stride[0] *= span.step;
+    parts->push_back(part);
+  }
 }
 
 void WeightLoader::Prefetch(const PackJob& job) const {
@@ -109,14 +113,16 @@ void WeightLoader::Prefetch(const PackJob& job) const {
     // A slice of columns touches every page of its rows.
     const ShardRange rows = ShardRows(shard_, spec_, role);
     const int64_t row_bytes = bound.transposed ? 0 : source.size_bytes() / source.entry.shape[0];
-    const int64_t begin = row_bytes * (bound.begin + rows.begin);
-    source.file->Prefetch(source.data + begin, bound.transposed ? source.size_bytes() : row_bytes * rows.count);
+    // Runs of a fused tensor lie between those of its other roles: all of it is wanted soon.
+    const bool is_whole = bound.transposed || bound.run_rows != bound.rows;
+    const int64_t begin = is_whole ? 0 : row_bytes * (bound.begin + rows.begin);
+    source.file->Prefetch(source.data + begin, is_whole ? source.size_bytes() : row_bytes * rows.count);
   }
 }
 
 absl::Status WeightLoader::Pack(const PackJob& job, DType stored) {
   std::vector<TensorView> parts;
-  for (const Role role : job.roles) parts.push_back(SliceOf(role, job.layer));
+  for (const Role role : job.roles) AppendSlices(role, job.layer, &parts);
   auto weight = backend_->Pack(parts, stored);
   if (!weight.ok()) return weight.status();
   job.out->weight = std::move(*weight);
@@ -141,7 +147,8 @@ void WeightLoader::LoadBias(const PackJob& job) {
       continue;
     }
     any = true;
-    AppendFloats(weights_->checkpoint->View(*bound.source), bound.begin + rows.begin, rows.count, &bias);
+    const TensorView view = weights_->checkpoint->View(*bound.source);
+    for (const RowSpan& span : SpansOf(bound, rows.begin, rows.count)) AppendFloats(view, span, &bias);
   }
   if (any) Stage(bias, &job.out->bias);
 }
@@ -151,7 +158,10 @@ void WeightLoader::LoadNorm(Role role, int64_t layer, NormWeights* out) {
     const BoundTensor& bound = binding_.Get(role, part, layer);
     if (bound.source == nullptr) continue;
     std::vector<float> values;
-    AppendFloats(weights_->checkpoint->View(*bound.source), bound.begin, bound.rows, &values);
+    AppendFloats(weights_->checkpoint->View(*bound.source), {bound.begin, bound.rows, 1}, &values);
+    if (spec_.norm_adds_one && part == Part::kWeight) {
+      for (float& value : values) value += 1.0f;
+    }
     Stage(values, part == Part::kWeight ? &out->weight : &out->bias);
   }
 }
@@ -209,12 +219,19 @@ absl::StatusOr<Weights> LoadWeights(const ModelSpec& spec, const Shard& shard, c
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
     loader.LoadNorm(Role::kNorm1, layer, &weights.layers[layer].norm1);
     loader.LoadNorm(Role::kNorm2, layer, &weights.layers[layer].norm2);
+    loader.LoadNorm(Role::kQueryNorm, layer, &weights.layers[layer].query_norm);
+    loader.LoadNorm(Role::kKeyNorm, layer, &weights.layers[layer].key_norm);
+    loader.LoadNorm(Role::kAttentionOutNorm, layer, &weights.layers[layer].attention_out_norm);
+    loader.LoadNorm(Role::kFfnOutNorm, layer, &weights.layers[layer].ffn_out_norm);
   }
   loader.LoadNorm(Role::kFinalNorm, 0, &weights.final_norm);
   if (absl::Status s = loader.UploadVectors(); !s.ok()) return s;
   // After the head, whose packing releases the tensor that a tied embedding is.
   weights.embedding = loader.WholeTable(Role::kEmbedding);
   weights.positions = loader.WholeTable(Role::kPositions);
+  if (spec.skipped_positions > 0) {
+    weights.positions = kernels::SliceRows(weights.positions, spec.skipped_positions, spec.max_position);
+  }
   return weights;
 }
 

@@ -35,9 +35,13 @@ struct LayerWeights {
   NormWeights norm1;
   Linear qkv;  // rows: query heads, key heads, value heads of the rank
   Linear output;
-  NormWeights norm2;
-  Linear up;  // rows: gate (of a gated model), up
+  NormWeights norm2;  // empty where it shares norm1
+  Linear up;          // rows: gate (of a gated model), up
   Linear down;
+  NormWeights query_norm;  // [head_dim], as the next; empty where the model has none, as the last two
+  NormWeights key_norm;
+  NormWeights attention_out_norm;
+  NormWeights ffn_out_norm;
 };
 
 struct Weights {

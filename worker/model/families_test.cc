@@ -1,0 +1,118 @@
+// Every family's checkpoint, damaged tensor by tensor, and every config value that is not built: refused by name.
+#include "worker/model/families.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/status.h"
+#include "worker/model/model_fixture.h"
+#include "worker/model/test_model_files.h"
+
+namespace quire::worker {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+const char* const kModels[] = {"llama_gqa",         "gpt2",       "mistral", "qwen2", "qwen3",     "gemma",  "granite",
+                               "smollm3",           "phi3",       "glm",     "glm4",  "internlm2", "cohere", "stablelm",
+                               "stablelm_parallel", "starcoder2", "phi",     "gptj",  "gpt_neox",  "falcon", "opt",
+                               "gpt_bigcode"};
+
+absl::Status StatusOf(const ModelFiles& files) {
+  FixtureOptions options;
+  options.model_dir = WriteDir("families", files);
+  return ModelFixture::Load(options).status();
+}
+
+void ExpectRefused(const ModelFiles& files, const std::string& tensor) {
+  const absl::Status status = StatusOf(files);
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << tensor << ": " << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr(tensor));
+}
+
+class FamiliesTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(FamiliesTest, EveryMissingExtraOrMisshapenTensorIsRefusedByName) {
+  const ModelFiles whole(GetParam());
+  ASSERT_TRUE(StatusOf(whole).ok()) << StatusOf(whole);
+  for (const auto& [name, entry] : whole.header.items()) {
+    if (name == "__metadata__") continue;
+    ModelFiles renamed = whole;
+    renamed.header[name + "_else"] = entry;
+    renamed.header.erase(name);
+    ExpectRefused(renamed, name);
+    ModelFiles misshapen = whole;
+    json& shape = misshapen.header[name]["shape"];
+    shape = shape.size() == 1 || shape[0] == shape[1] ? json{shape[0], 1, shape.back()} : json{shape[1], shape[0]};
+    if (shape.size() == 3) shape = entry.at("shape").size() == 1 ? json{1, shape[0]} : json{1, shape[0], shape[2]};
+    ExpectRefused(misshapen, name);
+    ModelFiles extra = whole;
+    extra.Add(name + "_2", {3});
+    ExpectRefused(extra, name + "_2");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, FamiliesTest, ::testing::ValuesIn(kModels),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(ConfigValuesTest, WhatIsNotBuiltIsRefusedByName) {
+  const struct {
+    const char* model;
+    const char* key;
+    json value;
+    const char* message;
+  } cases[] = {
+      {"cohere", "use_qk_norm", true, "'use_qk_norm' true is not supported"},
+      {"phi", "qk_layernorm", true, "'qk_layernorm' true is not supported"},
+      {"stablelm", "qk_layernorm", true, "'qk_layernorm' true is not supported"},
+      {"falcon", "alibi", true, "'alibi' true is not supported"},
+      {"falcon", "new_decoder_architecture", true, "'new_decoder_architecture' true is not supported"},
+      {"opt", "do_layer_norm_before", false, "'do_layer_norm_before' false is not supported"},
+      {"opt", "layer_norm_elementwise_affine", false, "'layer_norm_elementwise_affine' false is not supported"},
+      {"opt", "_remove_final_layer_norm", true, "'_remove_final_layer_norm' true is not supported"},
+      {"starcoder2", "hidden_act", "quick_gelu", "activation 'quick_gelu' is not supported"},
+      {"phi3", "rope_parameters", {{"rope_type", "longrope"}}, "rope_type 'longrope' is not supported"},
+      {"smollm3", "no_rope_layers", {1, 0}, "'no_rope_layers' has 2 entries for 4 layers"},
+      {"smollm3", "no_rope_layers", {1, 0, 2, 1}, "'no_rope_layers'"},
+      {"mistral", "sliding_window", 0, "'sliding_window' is 0"},
+  };
+  for (const auto& c : cases) {
+    ModelFiles files(c.model);
+    files.config[c.key] = c.value;
+    const absl::Status status = StatusOf(files);
+    EXPECT_FALSE(status.ok()) << c.key;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(c.message));
+  }
+}
+
+// Up to the window nothing is hidden, and further than that nothing is served.
+TEST(WindowTest, ContextsEndAtAWindowThatIsUsed) {
+  const struct {
+    const char* model;
+    json change;  // merged into the config; null removes a key
+    int32_t max_model_len;
+  } cases[] = {
+      {"mistral", json::object(), 320},
+      {"mistral", {{"sliding_window", 48}}, 48},
+      {"mistral", {{"sliding_window", nullptr}, {"max_position_embeddings", 8192}}, 4096},  // the class's own window
+      {"phi3", {{"sliding_window", 48}}, 48},
+      {"qwen2", {{"sliding_window", 48}, {"use_sliding_window", false}}, 320},
+      {"qwen2", {{"sliding_window", 48}, {"use_sliding_window", true}}, 48},
+      {"llama_gqa", {{"sliding_window", 48}}, 512},
+  };
+  for (const auto& c : cases) {
+    ModelFiles files(c.model);
+    files.config.merge_patch(c.change);
+    FixtureOptions options;
+    options.model_dir = WriteDir("window", files);
+    auto fixture = ModelFixture::Load(options);
+    ASSERT_TRUE(fixture.ok()) << fixture.status();
+    EXPECT_EQ((*fixture)->facts().max_model_len, c.max_model_len) << c.model << " " << c.change;
+  }
+}
+
+}  // namespace
+}  // namespace quire::worker

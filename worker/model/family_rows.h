@@ -1,0 +1,99 @@
+// The model families, one row each: what their files are called and what an absent config key means. Data; any thread.
+//
+// A new family is one row, plus a tiny checkpoint in tests/goldens.
+// Source of the facts: transformers' modeling_*.py and configuration_*.py.
+#ifndef QUIRE_WORKER_MODEL_FAMILY_ROWS_H_
+#define QUIRE_WORKER_MODEL_FAMILY_ROWS_H_
+
+#include <string>
+#include <vector>
+
+#include "worker/model/model_spec.h"
+#include "worker/model/roles.h"
+
+namespace quire::worker {
+
+enum class Need : uint8_t {
+  kMust,
+  kMaybe,           // in all layers or in none
+  kUnlessTied,      // must where the head is its own matrix; ignored where it is the embedding
+  kUnlessParallel,  // must unless the mlp shares the norm of attention (parallel residual); refused there
+};
+
+// How one tensor of a file holds its roles: binding turns each into rows of the stored tensor, and nothing after
+// binding knows of them.
+enum class Layout : uint8_t {
+  kConcat,            // the roles' rows one below the other; one role: the tensor itself
+  kConcatTransposed,  // the same with axes [in, out] ("Conv1D")
+  kGroups,            // for each key head: its queries, itself, its value head
+};
+
+struct TensorRule {
+  // "{P}" is the file's prefix, "{N}" the layer's index.
+  std::string name;
+  Need need;
+  Part part;
+  Layout layout;
+  std::vector<Role> roles;
+};
+
+enum class WindowUse : uint8_t { kNever, kAlways, kIfFlagged };  // of "sliding_window"; by "use_sliding_window"
+
+// A key of the config that must have this value where it is there: the other one is not built.
+struct FixedFlag {
+  const char* key;
+  bool value;
+};
+
+struct FamilyRow {
+  std::vector<const char*> architectures;
+  std::vector<const char*> model_types;  // used where a config names no architecture
+  // Prefixes that {P} may stand for; the first with which the embedding is found is the file's.
+  std::vector<const char*> prefixes = {"model."};
+
+  kernels::NormKind norm = kernels::NormKind::kRms;
+  bool norm_adds_one = false;  // a stored weight w means 1 + w
+  double default_norm_eps = 1e-6;
+  PositionKind position = PositionKind::kRope;
+  int64_t skipped_positions = 0;  // leading rows of the learned positions that no token has
+  bool rope_in_neighbours = false;
+  double default_rotary_fraction = 1.0;
+  const char* default_activation = "silu";
+  const char* fixed_activation = nullptr;  // whatever the config says
+  bool gated = true;
+  bool default_tied_head = false;
+  int64_t default_ffn_multiple = 0;      // of hidden_size, for an absent ffn size; 0: the config must name one
+  int64_t default_head_dim = 0;          // 0: hidden_size / heads
+  int64_t default_max_position = 0;      // 0: the config must name one
+  bool kv_heads_by_multi_query = false;  // one key head, or with "multi_query" false as many as query heads
+
+  // The mlp reads what attention reads: by this flag, or always as the default says where it is null.
+  const char* parallel_key = nullptr;
+  bool default_parallel = false;
+
+  WindowUse window = WindowUse::kNever;
+  int64_t default_window = 0;      // where the key is absent; 0: none
+  int64_t rope_free_interval = 0;  // every so manieth layer has no rope, unless "no_rope_layers" names them; 0: none
+
+  // Config keys of factors; null: the family has none.
+  const char* embedding_scale_key = nullptr;
+  bool embedding_scale_is_root = false;  // sqrt(hidden_size), in the precision of the weights
+  const char* attention_scale_key = nullptr;
+  double default_attention_scale = 0.0;  // 0: 1 / sqrt(head_dim)
+  const char* residual_scale_key = nullptr;
+  const char* logits_scale_key = nullptr;
+  double default_logits_scale = 1.0;
+  const char* logits_divisor_key = nullptr;
+
+  std::vector<FixedFlag> fixed_flags;
+  std::vector<TensorRule> tensors;
+  std::vector<const char*> ignored_suffixes = {".rotary_emb.inv_freq", ".rotary_emb.cos_cached",
+                                               ".rotary_emb.sin_cached"};  // of tensors that are no parameters
+};
+
+// All of them, in no order that matters.
+const std::vector<FamilyRow>& Families();
+
+}  // namespace quire::worker
+
+#endif  // QUIRE_WORKER_MODEL_FAMILY_ROWS_H_
