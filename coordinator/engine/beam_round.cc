@@ -21,6 +21,14 @@ TokenLogprobs ChosenLogprobs(const BeamSearch::Row& row, float logprob, int32_t 
   return out;
 }
 
+// Makes `to` a copy of `from`. Both have the first `common` elements in common, if they have as many.
+template <typename T>
+void Follow(const std::vector<T>& from, int64_t common, std::vector<T>* to) {
+  const int64_t keep = std::clamp<int64_t>(common, 0, static_cast<int64_t>(std::min(from.size(), to->size())));
+  to->resize(static_cast<size_t>(keep));
+  to->insert(to->end(), from.begin() + keep, from.end());
+}
+
 }  // namespace
 
 bool BeamRound::Advance(const std::vector<int32_t>& eos_ids, SequenceGroup* group, scheduler::Scheduler* scheduler) {
@@ -98,10 +106,11 @@ void BeamRound::MoveBeams(SequenceGroup* group, scheduler::Scheduler* scheduler)
       continue;
     }
     Sequence* place = nullptr;
+    int64_t common = 0;  // tokens at the front that need no copy
     if (!left_.empty()) {
       place = left_.back();
       left_.pop_back();
-      scheduler->Replace(*parent, place);
+      common = scheduler->Replace(*parent, place) - group->prompt_len();
     } else {
       const auto free =
           std::find_if(group->sequences.begin(), group->sequences.end(), [](const Sequence& s) { return !s.active; });
@@ -109,10 +118,10 @@ void BeamRound::MoveBeams(SequenceGroup* group, scheduler::Scheduler* scheduler)
       place = &*free;
       scheduler->Branch(*parent, place);
     }
-    place->output = parent->output;
+    Follow(parent->output, common, &place->output);
     if (next_[i].stop == nullptr) place->stop->Follow(*parent->stop);
     place->beam->text = parent->beam->text;
-    place->beam->logprobs = parent->beam->logprobs;
+    Follow(parent->beam->logprobs, common, &place->beam->logprobs);
     group->beams.push_back(place);
   }
   for (Sequence* s : left_) scheduler->Drop(s);

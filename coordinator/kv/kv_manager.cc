@@ -157,16 +157,20 @@ void KvManager::Fork(const Sequence& parent, Sequence* child) {
   for (int32_t block : child->host_blocks) host_pool_.Ref(block);
 }
 
-void KvManager::Refork(const Sequence& parent, Sequence* child) {
+int64_t KvManager::Refork(const Sequence& parent, Sequence* child) {
   if (!parent.host_blocks.empty() || !child->host_blocks.empty()) {
     Release(child);
-    return Fork(parent, child);
+    Fork(parent, child);
+    return 0;
   }
   const auto shared = static_cast<size_t>(
       std::mismatch(parent.blocks.begin(), parent.blocks.end(), child->blocks.begin(), child->blocks.end()).first -
       parent.blocks.begin());
   for (size_t i = child->blocks.size(); i-- > shared;) pool_.Unref(child->blocks[i], index_.Contains(child->blocks[i]));
   child->blocks.resize(shared);
+  // A shared block has the same tokens before it, and in it as many as both have computed.
+  const int64_t common =
+      std::min({static_cast<int64_t>(shared) * block_size_, child->num_computed, parent.num_computed});
   for (size_t i = shared; i < parent.blocks.size(); ++i) {
     pool_.Ref(parent.blocks[i]);
     child->blocks.push_back(parent.blocks[i]);
@@ -174,6 +178,7 @@ void KvManager::Refork(const Sequence& parent, Sequence* child) {
   child->num_computed = parent.num_computed;
   child->keys = parent.keys;
   child->num_published = parent.num_published;
+  return common;
 }
 
 int64_t KvManager::UniqueBlocks(request::SequenceGroup* group) const {

@@ -76,8 +76,9 @@ class KvManager {
   // The child shares all of the parent's blocks, the partial last one too; host blocks if it is swapped out.
   void Fork(const request::Sequence& parent, request::Sequence* child);
 
-  // Release of the child, then Fork: what both share already stays as it is.
-  void Refork(const request::Sequence& parent, request::Sequence* child);
+  // Release of the child, then Fork: what both share already stays as it is. Returns how many tokens at the front both
+  // had in common at least.
+  int64_t Refork(const request::Sequence& parent, request::Sequence* child);
 
   // Device blocks that the group's sequences hold, each counted once: what a swap has to move and to find room for.
   int64_t UniqueBlocks(request::SequenceGroup* group) const;

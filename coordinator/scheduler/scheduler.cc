@@ -146,13 +146,14 @@ void Scheduler::Branch(const Sequence& parent, Sequence* child) {
   EnterAsBranch(parent, child);
 }
 
-void Scheduler::Replace(const Sequence& parent, Sequence* child) {
+int64_t Scheduler::Replace(const Sequence& parent, Sequence* child) {
   CHECK(child->active && child->in_flight == 0) << child->group->request.request_id;
   Hit(Probe::kBeamGivenUp);
   if (Planted(Defect::kDroppedBeamKeepsBlocks)) child->blocks.clear();
   LeaveRanks(child, &finished_);
-  kv_.Refork(parent, child);
+  const int64_t common = kv_.Refork(parent, child);
   EnterAsBranch(parent, child);
+  return common;
 }
 
 void Scheduler::EnterAsBranch(const Sequence& parent, Sequence* child) {

@@ -103,8 +103,8 @@ class Scheduler {
   // A beam goes on as a second one as well: `child`, an empty place of the group, shares all that the parent has.
   // Requires: nothing of the group is in flight.
   void Branch(const request::Sequence& parent, request::Sequence* child);
-  // Likewise, in the place of a beam that is given up.
-  void Replace(const request::Sequence& parent, request::Sequence* child);
+  // Likewise, in the place of a beam that is given up. Returns how many tokens at the front both had in common at least.
+  int64_t Replace(const request::Sequence& parent, request::Sequence* child);
   // A beam is given up; its place is empty.
   void Drop(request::Sequence* beam);
 
