@@ -41,6 +41,7 @@ FAMILIES = {
     "gpt_neox_serial":
         ("GPTNeoX",
          dict(SIZES, intermediate_size=56, use_parallel_residual=False, **rope(partial_rotary_factor=0.5))),
+    "falcon_new": ("Falcon", dict(SIZES, new_decoder_architecture=True, num_kv_heads=2, bias=True, **rope())),
     "falcon": ("Falcon", dict(SIZES, **rope())),
     "opt": ("OPT", dict(SIZES, ffn_dim=56, word_embed_proj_dim=32)),
     "gpt_bigcode": ("GPTBigCode", dict(GPT, multi_query=True)),

@@ -42,6 +42,10 @@ bool FlagOr(const HfConfig& config, const char* key, bool absent) {
   return found == config.flags.end() ? absent : found->second;
 }
 
+bool IsSelected(const FamilyRow& row, const HfConfig& config) {
+  return row.selector_key == nullptr || FlagOr(config, row.selector_key, false) == row.selector_value;
+}
+
 // The key may be null: the family has none.
 double NumberOr(const HfConfig& config, const char* key, double absent) {
   if (key == nullptr) return absent;
@@ -206,7 +210,7 @@ void ReadScales(const FamilyRow& family, const HfConfig& config, ModelSpec* spec
 absl::StatusOr<const FamilyRow*> FindFamily(const HfConfig& config) {
   for (const std::string& architecture : config.architectures) {
     for (const FamilyRow& row : Families()) {
-      if (Contains(row.architectures, architecture)) return &row;
+      if (Contains(row.architectures, architecture) && IsSelected(row, config)) return &row;
     }
   }
   if (!config.architectures.empty()) {
@@ -217,7 +221,7 @@ absl::StatusOr<const FamilyRow*> FindFamily(const HfConfig& config) {
     return absl::InvalidArgumentError(absl::StrCat(config.file, ": neither 'architectures' nor 'model_type' is there"));
   }
   for (const FamilyRow& row : Families()) {
-    if (Contains(row.model_types, config.model_type)) return &row;
+    if (Contains(row.model_types, config.model_type) && IsSelected(row, config)) return &row;
   }
   return absl::UnimplementedError(
       absl::StrCat(config.file, ": model_type '", Printable(config.model_type), "' is not supported"));

@@ -16,10 +16,10 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-const char* const kModels[] = {"llama_gqa",         "gpt2",       "mistral", "qwen2", "qwen3",     "gemma",  "granite",
-                               "smollm3",           "phi3",       "glm",     "glm4",  "internlm2", "cohere", "stablelm",
-                               "stablelm_parallel", "starcoder2", "phi",     "gptj",  "gpt_neox",  "falcon", "opt",
-                               "gpt_bigcode"};
+const char* const kModels[] = {
+    "llama_gqa", "gpt2", "mistral",  "qwen2",     "qwen3",      "gemma",    "granite",           "smollm3",
+    "phi3",      "glm",  "glm4",     "internlm2", "cohere",     "stablelm", "stablelm_parallel", "starcoder2",
+    "phi",       "gptj", "gpt_neox", "falcon",    "falcon_new", "opt",      "gpt_bigcode"};
 
 absl::Status StatusOf(const ModelFiles& files) {
   FixtureOptions options;
@@ -69,7 +69,7 @@ TEST(ConfigValuesTest, WhatIsNotBuiltIsRefusedByName) {
       {"phi", "qk_layernorm", true, "'qk_layernorm' true is not supported"},
       {"stablelm", "qk_layernorm", true, "'qk_layernorm' true is not supported"},
       {"falcon", "alibi", true, "'alibi' true is not supported"},
-      {"falcon", "new_decoder_architecture", true, "'new_decoder_architecture' true is not supported"},
+      {"falcon_new", "alibi", true, "'alibi' true is not supported"},
       {"opt", "do_layer_norm_before", false, "'do_layer_norm_before' false is not supported"},
       {"opt", "layer_norm_elementwise_affine", false, "'layer_norm_elementwise_affine' false is not supported"},
       {"opt", "_remove_final_layer_norm", true, "'_remove_final_layer_norm' true is not supported"},

@@ -310,7 +310,15 @@ FamilyRow GptNeoXRow() {
   return row;
 }
 
-// One norm and one key head per layer, or a group per key head; without ALiBi.
+void AddFalconMatrices(std::vector<TensorRule>* rules) {
+  AddTables("{P}word_embeddings", "{P}ln_f", Bias::kMust, "lm_head", rules);
+  AddLinear("{P}h.{N}.self_attention.query_key_value", Bias::kMaybe, Qkv(), rules, Layout::kGroups);
+  AddLinear("{P}h.{N}.self_attention.dense", Bias::kMaybe, {Role::kOutput}, rules);
+  AddLinear("{P}h.{N}.mlp.dense_h_to_4h", Bias::kMaybe, {Role::kUp}, rules);
+  AddLinear("{P}h.{N}.mlp.dense_4h_to_h", Bias::kMaybe, {Role::kDown}, rules);
+}
+
+// The older decoder: one norm and one key head per layer; without ALiBi.
 FamilyRow FalconRow() {
   FamilyRow row;
   row.architectures = {"FalconForCausalLM"};
@@ -323,17 +331,27 @@ FamilyRow FalconRow() {
   row.default_tied_head = true;
   row.default_ffn_multiple = 4;
   row.default_max_position = 2048;
+  row.selector_key = "new_decoder_architecture";
   row.kv_heads_by_multi_query = true;
   row.parallel_key = "parallel_attn";
   row.default_parallel = true;
-  row.fixed_flags = {{"alibi", false}, {"new_decoder_architecture", false}};
-  AddTables("{P}word_embeddings", "{P}ln_f", Bias::kMust, "lm_head", &row.tensors);
+  row.fixed_flags = {{"alibi", false}};
+  AddFalconMatrices(&row.tensors);
   AddNorm("{P}h.{N}.input_layernorm", Bias::kMust, Role::kNorm1, &row.tensors);
   AddNorm("{P}h.{N}.post_attention_layernorm", Bias::kMust, Role::kNorm2, &row.tensors, Need::kUnlessParallel);
-  AddLinear("{P}h.{N}.self_attention.query_key_value", Bias::kMaybe, Qkv(), &row.tensors, Layout::kGroups);
-  AddLinear("{P}h.{N}.self_attention.dense", Bias::kMaybe, {Role::kOutput}, &row.tensors);
-  AddLinear("{P}h.{N}.mlp.dense_h_to_4h", Bias::kMaybe, {Role::kUp}, &row.tensors);
-  AddLinear("{P}h.{N}.mlp.dense_4h_to_h", Bias::kMaybe, {Role::kDown}, &row.tensors);
+  return row;
+}
+
+// The newer decoder: two norms side by side, a group of queries per key head.
+FamilyRow NewFalconRow() {
+  FamilyRow row = FalconRow();
+  row.selector_value = true;
+  row.kv_heads_by_multi_query = false;
+  row.parallel_key = nullptr;
+  row.tensors.clear();
+  AddFalconMatrices(&row.tensors);
+  AddNorm("{P}h.{N}.ln_attn", Bias::kMust, Role::kNorm1, &row.tensors);
+  AddNorm("{P}h.{N}.ln_mlp", Bias::kMust, Role::kNorm2, &row.tensors);
   return row;
 }
 
@@ -404,9 +422,10 @@ FamilyRow GptBigCodeRow() {
 
 const std::vector<FamilyRow>& Families() {
   static const auto* const rows = new std::vector<FamilyRow>{
-      LlamaRow(),   Gpt2Row(), MistralRow(), Qwen2Row(),  Qwen3Row(),      GemmaRow(),  GraniteRow(),
-      SmolLm3Row(), Phi3Row(), GlmRow(),     Glm4Row(),   InternLm2Row(),  CohereRow(), StableLmRow(),
-      PhiRow(),     GptJRow(), GptNeoXRow(), FalconRow(), Starcoder2Row(), OptRow(),    GptBigCodeRow()};
+      LlamaRow(),     Gpt2Row(),       MistralRow(), Qwen2Row(),     Qwen3Row(),   GemmaRow(),
+      GraniteRow(),   SmolLm3Row(),    Phi3Row(),    GlmRow(),       Glm4Row(),    InternLm2Row(),
+      CohereRow(),    StableLmRow(),   PhiRow(),     GptJRow(),      GptNeoXRow(), FalconRow(),
+      NewFalconRow(), Starcoder2Row(), OptRow(),     GptBigCodeRow()};
   return *rows;
 }
 

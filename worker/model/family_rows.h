@@ -48,6 +48,9 @@ struct FixedFlag {
 struct FamilyRow {
   std::vector<const char*> architectures;
   std::vector<const char*> model_types;  // used where a config names no architecture
+  // The row is for configs in which this flag (absent: false) has this value; null: for all.
+  const char* selector_key = nullptr;
+  bool selector_value = false;
   // Prefixes that {P} may stand for; the first with which the embedding is found is the file's.
   std::vector<const char*> prefixes = {"model."};
 

@@ -30,13 +30,35 @@ struct Case {
 
 std::vector<Case> Cases() {
   std::vector<Case> cases = {{"llama_gqa_sharded", "llama_gqa"}, {"gpt2_hub", "gpt2"}};
-  for (const char* name : {"llama_gqa",       "llama_tied",  "gpt2",         "mistral",
-                           "qwen2",           "qwen3",       "gemma",        "granite",
-                           "smollm3",         "phi3",        "glm",          "glm4",
-                           "internlm2",       "cohere",      "stablelm",     "stablelm_parallel",
-                           "starcoder2",      "phi",         "gptj",         "gpt_neox",
-                           "gpt_neox_serial", "falcon",      "opt",          "gpt_bigcode",
-                           "gpt_bigcode_mha", "rope_linear", "rope_dynamic", "rope_yarn"}) {
+  for (const char* name : {"llama_gqa",
+                           "llama_tied",
+                           "gpt2",
+                           "mistral",
+                           "qwen2",
+                           "qwen3",
+                           "gemma",
+                           "granite",
+                           "smollm3",
+                           "phi3",
+                           "glm",
+                           "glm4",
+                           "internlm2",
+                           "cohere",
+                           "stablelm",
+                           "stablelm_parallel",
+                           "starcoder2",
+                           "phi",
+                           "gptj",
+                           "gpt_neox",
+                           "gpt_neox_serial",
+                           "falcon",
+                           "falcon_new",
+                           "opt",
+                           "gpt_bigcode",
+                           "gpt_bigcode_mha",
+                           "rope_linear",
+                           "rope_dynamic",
+                           "rope_yarn"}) {
     cases.push_back({name, name});
   }
   return cases;
@@ -131,6 +153,26 @@ TEST_P(GoldenTest, RowsInSlicesHaveTheSameBits) {
       auto fixture = MustLoad(options);
       EXPECT_EQ(Prefill(fixture.get(), 0, Prompt(golden_, 200), 90).size(), 200u);
     }
+  }
+}
+
+// Weights and cache in bfloat16: every row still points where the float32 one does.
+TEST_P(GoldenTest, LoadsInBfloat16) {
+  FixtureOptions options = Options(case_.model);
+  options.dtype = "bfloat16";
+  auto fixture = MustLoad(options);
+  EXPECT_EQ(fixture->facts().dtype, "bfloat16");
+  const LogitRows rows = Prefill(fixture.get(), 0, Prompt(golden_, 24), 24);
+  const std::vector<float>& expected = golden_.at("logits_24");
+  for (size_t row = 0; row < rows.size(); ++row) {
+    double product = 0, ours = 0, theirs = 0;
+    for (size_t i = 0; i < rows[row].size(); ++i) {
+      const double a = rows[row][i], b = expected[row * rows[row].size() + i];
+      product += a * b;
+      ours += a * a;
+      theirs += b * b;
+    }
+    EXPECT_GT(product / std::sqrt(ours * theirs), 0.99) << "row " << row;
   }
 }
 
