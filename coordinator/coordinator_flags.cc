@@ -22,7 +22,9 @@ ABSL_FLAG(std::string, model, "",
           "same path there.");
 ABSL_FLAG(std::string, served_model_name, "",
           "Name that requests may give as `model`; default: the directory's last name.");
-ABSL_FLAG(std::string, tokenizer, "", "Directory with tokenizer.json; default: --model.");
+ABSL_FLAG(std::string, tokenizer, "",
+          "Directory with the tokenizer's files (tokenizer.json, tokenizer.model, vocab.json with merges.txt, or "
+          "*.tiktoken); default: --model.");
 ABSL_FLAG(bool, skip_tokenizer_init, false,
           "Serve without a tokenizer: requests bring token ids and get token ids back, no text.");
 ABSL_FLAG(std::string, host, "127.0.0.1",

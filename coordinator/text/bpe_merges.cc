@@ -19,9 +19,10 @@ BpeMerges::BpeMerges(const std::vector<BpeMerge>& merges) {
   while ((size_t{1} << bits) < merges.size() * 2) ++bits;
   slots_.resize(size_t{1} << bits);
   shift_ = 64 - bits;
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const BpeMerge& merge = merges[rank];
-    Insert(Key(merge.left, merge.right), static_cast<uint32_t>(rank), merge.result);
+  for (size_t place = 0; place < merges.size(); ++place) {
+    const BpeMerge& merge = merges[place];
+    const auto rank = static_cast<uint32_t>(merge.rank == kRankIsPlace ? place : merge.rank);
+    Insert(Key(merge.left, merge.right), rank, merge.result);
     if (merge.last_symbol_of_left < 0 || merge.first_symbol_of_right < 0) can_cut_ = false;
     joinable_.insert(Key(merge.last_symbol_of_left, merge.first_symbol_of_right));
   }

@@ -17,6 +17,9 @@
 
 namespace quire::text {
 
+// A merge's rank is its place in the list.
+constexpr int32_t kRankIsPlace = -1;
+
 struct BpeMerge {
   int32_t left = 0;  // token ids
   int32_t right = 0;
@@ -24,11 +27,12 @@ struct BpeMerge {
   // The symbols that meet where left and right join, -1 when they cannot be told (then nothing is ever cut).
   int32_t last_symbol_of_left = -1;
   int32_t first_symbol_of_right = -1;
+  int32_t rank = kRankIsPlace;  // several merges may have the same
 };
 
 class BpeMerges final {
  public:
-  // `merges` in order of rank; of two merges of one pair the later counts, as in the reference.
+  // Of two merges of one pair the later counts, as in the reference.
   explicit BpeMerges(const std::vector<BpeMerge>& merges);
 
   // Merges the symbols ids[begin, end) in place and drops the rest of the vector's tail behind the result.

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "coordinator/text/byte_map.h"
+#include "coordinator/text/concatenation_merges.h"
 #include "coordinator/text/utf8.h"
 
 namespace quire::text {
@@ -72,7 +73,20 @@ int32_t BpeModel::EdgeSymbol(int32_t token, bool last) const {
   return CharId(NextChar(text, &pos));
 }
 
+void BpeModel::AddConcatenations() {
+  std::vector<MergeResult> results;
+  for (int32_t id = 0; id < vocabulary_->end_id(); ++id) {
+    if (vocabulary_->Contains(id)) results.push_back({vocabulary_->Text(id), id, id});
+  }
+  const auto find = [this](absl::string_view text) { return vocabulary_->Find(text).value_or(kNoId); };
+  merges_ = std::make_unique<const BpeMerges>(ConcatenationMerges(results, find));
+}
+
 absl::Status BpeModel::AddMerges(const BpeOptions& options) {
+  if (options.merge_concatenations) {
+    AddConcatenations();
+    return absl::OkStatus();
+  }
   std::vector<BpeMerge> merges;
   merges.reserve(options.merges.size());
   for (size_t rank = 0; rank < options.merges.size(); ++rank) {

@@ -29,6 +29,8 @@ struct BpeOptions {
   bool byte_fallback = false;  // an unknown character gives its bytes as <0xHH> tokens
   bool ignore_merges = false;  // a piece that is a token as a whole is that token, whatever the merges say
   bool byte_level = false;     // prepare EncodeBytes
+  // Instead of `merges`: neighbours merge whose concatenation is a token, the one of lowest id first (tiktoken).
+  bool merge_concatenations = false;
 };
 
 class BpeModel final : public TokenModel {
@@ -46,6 +48,7 @@ class BpeModel final : public TokenModel {
   static constexpr int32_t kNoId = -1;
 
   absl::Status AddMerges(const BpeOptions& options);
+  void AddConcatenations();
   void PrepareBytes();
   // The id of a single character, or kNoId.
   int32_t CharId(char32_t c) const;

@@ -3,7 +3,9 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/text/precompiled_normalizer.h"
 #include "coordinator/text/unicode.h"
 #include "coordinator/text/utf8.h"
 
@@ -89,6 +91,16 @@ void ForEachMember(const JsonNode& node, absl::string_view list_key, const Visit
   }
 }
 
+NormalizerPtr ParsePrecompiled(const JsonNode& node) {
+  std::string blob;
+  const std::string encoded = node.is_null() ? "" : node.String();
+  if (!absl::Base64Unescape(encoded, &blob)) node.Fail("not base64");
+  absl::StatusOr<Charsmap> map = Charsmap::Parse(blob);
+  if (!map.ok()) node.Fail(map.status());
+  if (!node.ok()) return nullptr;
+  return MakePrecompiledNormalizer(*std::move(map));
+}
+
 NormalizerPtr ParseOneNormalizer(const JsonNode& node) {
   const std::string type = node.Type();
   if (type == "Prepend") return MakePrependNormalizer(node.At("prepend").String());
@@ -96,6 +108,7 @@ NormalizerPtr ParseOneNormalizer(const JsonNode& node) {
   if (type == "NFD") return MakeFormNormalizer(NormalForm::kNfd);
   if (type == "NFKC") return MakeFormNormalizer(NormalForm::kNfkc);
   if (type == "NFKD") return MakeFormNormalizer(NormalForm::kNfkd);
+  if (type == "Precompiled") return ParsePrecompiled(node.At("precompiled_charsmap"));
   if (type == "Strip") {
     return MakeStripNormalizer(node.At("strip_left").BoolOr(true), node.At("strip_right").BoolOr(true));
   }

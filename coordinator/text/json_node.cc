@@ -15,7 +15,7 @@ namespace quire::text {
 
 using nlohmann::json;
 
-absl::StatusOr<std::unique_ptr<const json>> ReadJsonFile(const std::string& path, int64_t bytes_max) {
+absl::StatusOr<std::string> ReadBoundedFile(const std::string& path, int64_t bytes_max) {
   struct stat info;
   if (stat(path.c_str(), &info) != 0) {
     const auto code =
@@ -30,6 +30,12 @@ absl::StatusOr<std::unique_ptr<const json>> ReadJsonFile(const std::string& path
   std::string text(static_cast<size_t>(info.st_size), '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (!stream) return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read whole"));
+  return text;
+}
+
+absl::StatusOr<std::unique_ptr<const json>> ReadJsonFile(const std::string& path, int64_t bytes_max) {
+  const absl::StatusOr<std::string> text = ReadBoundedFile(path, bytes_max);
+  if (!text.ok()) return text.status();
 
   bool too_deep = false;
   const auto watch_depth = [&too_deep](int depth, json::parse_event_t event, json&) {
@@ -39,7 +45,7 @@ absl::StatusOr<std::unique_ptr<const json>> ReadJsonFile(const std::string& path
   };
   // The parser throws; no exception may leave our functions.
   try {
-    auto value = std::make_unique<const json>(json::parse(text, watch_depth));
+    auto value = std::make_unique<const json>(json::parse(*text, watch_depth));
     if (too_deep) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": nested deeper than ", kJsonDepthMax, " levels"));
     }

@@ -20,7 +20,10 @@ namespace quire::text {
 
 constexpr int kJsonDepthMax = 64;
 
-// Errors: kNotFound when there is no such file, kInvalidArgument when it is too large or not JSON.
+// Errors: kNotFound when there is no such file, kInvalidArgument when it is too large or cannot be read.
+absl::StatusOr<std::string> ReadBoundedFile(const std::string& path, int64_t bytes_max);
+
+// Errors: those of ReadBoundedFile; kInvalidArgument when it is not JSON.
 absl::StatusOr<std::unique_ptr<const nlohmann::json>> ReadJsonFile(const std::string& path, int64_t bytes_max);
 
 class JsonNode final {

@@ -1,4 +1,4 @@
-// What turns one piece of pre-tokenised text into ids. BPE is one such model; others implement the same interface.
+// What turns one piece of pre-tokenised text into ids. BPE and unigram are such models.
 #ifndef QUIRE_COORDINATOR_TEXT_TOKEN_MODEL_H_
 #define QUIRE_COORDINATOR_TEXT_TOKEN_MODEL_H_
 

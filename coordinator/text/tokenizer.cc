@@ -3,25 +3,18 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/text/added_tokens.h"
 #include "coordinator/text/decode_pipeline.h"
 #include "coordinator/text/incremental_decoder.h"
-#include "coordinator/text/json_node.h"
 #include "coordinator/text/tokenizer_config.h"
-#include "coordinator/text/tokenizer_json.h"
+#include "coordinator/text/tokenizer_files.h"
 #include "coordinator/text/tokenizer_parts.h"
 #include "coordinator/text/utf8.h"
 
 namespace quire::text {
-namespace {
-
-constexpr int64_t kTokenizerBytesMax = 128 << 20;
-
-}  // namespace
 
 struct Tokenizer::Impl {
   struct Token {
@@ -62,6 +55,7 @@ absl::Status Tokenizer::Impl::BuildTokens() {
     const std::string& text = parts.vocabulary->Text(id);
     tokens[id] = {text, pipeline.MapToken(text), true, false};
   }
+  for (int32_t id : parts.special_ids) tokens[id].special = true;
   for (size_t i = 0; i < added.tokens().size(); ++i) {
     const AddedToken& token = added.tokens()[i];
     // A normalised token decodes from its normalised form, so that the decoder can undo the normaliser.
@@ -75,17 +69,14 @@ Tokenizer::Tokenizer(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) 
 Tokenizer::~Tokenizer() = default;
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Load(const std::string& model_dir) {
-  const absl::StatusOr<TokenizerConfig> config = ReadTokenizerConfig(model_dir);
+  absl::StatusOr<TokenizerConfig> config = ReadTokenizerConfig(model_dir);
   if (!config.ok()) return config.status();
-  const std::string path = absl::StrCat(model_dir, "/tokenizer.json");
-  const absl::StatusOr<std::unique_ptr<const nlohmann::json>> json = ReadJsonFile(path, kTokenizerBytesMax);
-  if (!json.ok()) return json.status();
-  absl::Status status;
-  TokenizerParts parts = ParseTokenizer(JsonNode(json->get(), path, &status), *config);
-  if (!status.ok()) return status;
+  std::string path;
+  absl::StatusOr<TokenizerParts> parts = ReadTokenizerParts(model_dir, &*config, &path);
+  if (!parts.ok()) return parts.status();
 
-  auto impl = std::make_unique<Impl>(std::move(parts));
-  if (status = impl->BuildTokens(); !status.ok()) {
+  auto impl = std::make_unique<Impl>(*std::move(parts));
+  if (absl::Status status = impl->BuildTokens(); !status.ok()) {
     return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
   }
   const auto find = [&](const absl::optional<std::string>& token) -> absl::optional<int32_t> {

@@ -1,7 +1,7 @@
-// Text to token ids and back, as the model's own tokenizer.json says.
+// Text to token ids and back, as the model's own tokenizer file says.
 //
 // Immutable after Load; every method may run on any number of threads at once.
-//   I1  Encode gives the ids that the reference (PyPI `tokenizers`) gives for the same file and text, Decode its text.
+//   I1  Encode gives the ids that the reference (PyPI `tokenizers`, `sentencepiece`, `tiktoken`) gives for the same file and text, Decode its text.
 //   I2  Encode's cost is near-linear in the text whatever the text is.
 //   I3  Decode accepts any ids; those without a token are skipped, as the reference does.
 #ifndef QUIRE_COORDINATOR_TEXT_TOKENIZER_H_
@@ -26,8 +26,8 @@ struct TokenizerParts;
 
 class Tokenizer final {
  public:
-  // Reads tokenizer.json and, where they exist, tokenizer_config.json and special_tokens_map.json.
-  // Errors: kNotFound without a tokenizer.json; kInvalidArgument for a broken file; kUnimplemented for a component that
+  // Reads the tokenizer's file (tokenizer_files.h says which) and, where they exist, tokenizer_config.json and
+  // special_tokens_map.json. Errors: kNotFound when the directory has none; kInvalidArgument for a broken file; kUnimplemented for a component that
   // is not supported. The message names the file and the JSON key.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Load(const std::string& model_dir);
   ~Tokenizer();

@@ -103,7 +103,12 @@ int Main(int argc, char** argv) {
       arguments.emplace_back(argument);
     }
   }
-  if (models.empty()) models = {absl::StrCat(kTestdata, "/byte_level"), absl::StrCat(kTestdata, "/byte_fallback")};
+  if (models.empty()) {
+    for (const char* name : {"byte_level", "byte_fallback", "kinds/sp_unigram", "kinds/sp_bpe", "kinds/unigram_json",
+                             "kinds/vocab_merges", "kinds/tiktoken_qwen"}) {
+      models.push_back(absl::StrCat(kTestdata, "/", name));
+    }
+  }
   std::vector<char*> pointers;
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   int count = static_cast<int>(pointers.size());

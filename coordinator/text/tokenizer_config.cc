@@ -1,5 +1,6 @@
 #include "coordinator/text/tokenizer_config.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -65,6 +66,25 @@ void ParseConfig(const JsonNode& root, TokenizerConfig* config) {
   config->add_prefix_space = ParseFlag(root.At("add_prefix_space"));
 }
 
+void ParseAddedTokensFile(const JsonNode& root, TokenizerConfig* config) {
+  if (!root.is_object()) return root.Fail("expected an object");
+  for (const auto& item : root.value().items()) {
+    AddedToken token;
+    token.content = item.key();
+    token.id = static_cast<int32_t>(root.At(item.key()).Int(0, kTokenIdMax));
+    token.normalized = true;
+    const auto is_same = [&](const AddedToken& other) { return other.content == token.content; };
+    const auto& special = config->special_contents;
+    if (std::find(special.begin(), special.end(), token.content) != special.end()) {
+      token.special = true;
+      token.normalized = false;
+    }
+    if (std::none_of(config->added_tokens.begin(), config->added_tokens.end(), is_same)) {
+      config->added_tokens.push_back(std::move(token));
+    }
+  }
+}
+
 absl::Status ReadInto(const std::string& path, void (*parse)(const JsonNode&, TokenizerConfig*),
                       TokenizerConfig* config) {
   const absl::StatusOr<std::unique_ptr<const nlohmann::json>> value = ReadJsonFile(path, kConfigBytesMax);
@@ -84,6 +104,10 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& model_dir
   status = ReadInto(absl::StrCat(model_dir, "/special_tokens_map.json"), ParseSpecialTokens, &config);
   if (!status.ok()) return status;
   return config;
+}
+
+absl::Status ReadAddedTokens(const std::string& model_dir, TokenizerConfig* config) {
+  return ReadInto(absl::StrCat(model_dir, "/added_tokens.json"), ParseAddedTokensFile, config);
 }
 
 }  // namespace quire::text

@@ -13,6 +13,10 @@ namespace quire::text {
 // model_max_length, chat_template) are left to others. Errors: kInvalidArgument naming file and key.
 absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& model_dir);
 
+// Reads added_tokens.json, {"token": id}, which older directories have. What tokenizer_config.json says of a token
+// stands. Errors: kInvalidArgument naming file and key.
+absl::Status ReadAddedTokens(const std::string& model_dir, TokenizerConfig* config);
+
 }  // namespace quire::text
 
 #endif  // QUIRE_COORDINATOR_TEXT_TOKENIZER_CONFIG_H_

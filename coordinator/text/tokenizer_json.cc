@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/text/bpe_model.h"
 #include "coordinator/text/component_json.h"
+#include "coordinator/text/unigram_model.h"
 
 namespace quire::text {
 namespace {
@@ -72,12 +73,41 @@ void RefuseUnless(bool supported, const JsonNode& node) {
   if (!supported) node.FailUnimplemented("a value other than null is not supported");
 }
 
+// A unigram vocabulary is an array of [token, score]; the place is the id.
+void ParseUnigram(const JsonNode& node, TokenizerParts* parts) {
+  UnigramOptions options;
+  const JsonNode vocab = node.At("vocab");
+  std::vector<std::pair<std::string, int32_t>> tokens;
+  if (!vocab.is_array()) return vocab.Fail("expected an array");
+  if (vocab.value().size() > static_cast<size_t>(kTokenIdMax)) return vocab.Fail("too many tokens");
+  for (const json& entry : vocab.value()) {
+    const size_t id = tokens.size();
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number()) {
+      return vocab.At(id).Fail("expected a token and its score");
+    }
+    tokens.emplace_back(entry[0].get<std::string>(), static_cast<int32_t>(id));
+    options.scores.push_back(entry[1].get<double>());
+  }
+  options.kinds.assign(tokens.size(), PieceKind::kNormal);
+  options.byte_fallback = node.At("byte_fallback").BoolOr(false);
+  const JsonNode unk_id = node.At("unk_id");
+  if (!unk_id.is_null()) options.unk_id = static_cast<int32_t>(unk_id.Int(0, kTokenIdMax));
+  absl::StatusOr<Vocabulary> vocabulary = Vocabulary::Build(std::move(tokens));
+  if (!vocabulary.ok()) return vocab.Fail(vocabulary.status());
+  if (!node.ok()) return;
+  parts->vocabulary = std::make_unique<const Vocabulary>(*std::move(vocabulary));
+  absl::StatusOr<std::unique_ptr<const TokenModel>> model =
+      UnigramModel::Create(parts->vocabulary.get(), std::move(options));
+  if (!model.ok()) return node.Fail(model.status());
+  parts->model = *std::move(model);
+}
+
 // Fills vocabulary, model and pieces_are_bytes.
 void ParseModel(const JsonNode& node, bool ends_in_byte_level, TokenizerParts* parts) {
   const JsonNode type = node.At("type");
-  if (!type.is_null() && type.String() != "BPE") {
-    type.FailUnimplemented(absl::StrCat("model of type '", type.String(), "' is not supported"));
-  }
+  const std::string name = type.is_null() ? "BPE" : type.String();
+  if (name == "Unigram") return ParseUnigram(node, parts);
+  if (name != "BPE") type.FailUnimplemented(absl::StrCat("model of type '", name, "' is not supported"));
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const JsonNode affix = node.At(key);
     RefuseUnless(affix.is_null() || (affix.is_string() && affix.String().empty()), affix);
@@ -202,7 +232,26 @@ void ApplyBosEosFlags(const TokenizerConfig& config, const JsonNode& root, Token
   if (config.add_eos_token.value_or(false)) add(config.eos_token, "eos_token", &parts->special_tokens.after);
 }
 
+// Joins the tokens that a tokenizer file adds with what the side files say.
+void AddTokens(std::vector<AddedToken> own, const TokenizerConfig& config, const JsonNode& root, const JsonNode& added,
+               TokenizerParts* parts) {
+  AddedTokenList list(*parts->vocabulary);
+  for (AddedToken& token : own) list.Add(std::move(token), added);
+  for (const AddedToken& token : config.added_tokens) list.Add(token, added);
+  for (const std::string& content : config.special_contents) list.AddSpecial(content);
+  parts->added_tokens = list.Take();
+  if (root.ok() && FlagsBeatPostProcessor(config)) ApplyBosEosFlags(config, root, parts);
+}
+
 }  // namespace
+
+absl::Status ApplyTokenizerConfig(const std::string& path, const TokenizerConfig& config, TokenizerParts* parts) {
+  const json nothing = json::object();
+  absl::Status status;
+  const JsonNode root(&nothing, path, &status);
+  AddTokens({}, config, root, root.At("added_tokens"), parts);
+  return status;
+}
 
 TokenizerParts ParseTokenizer(const JsonNode& root, const TokenizerConfig& config) {
   TokenizerParts parts;
@@ -217,12 +266,7 @@ TokenizerParts ParseTokenizer(const JsonNode& root, const TokenizerConfig& confi
   if (!root.ok()) return parts;
 
   const JsonNode added = root.At("added_tokens");
-  AddedTokenList list(*parts.vocabulary);
-  for (AddedToken& token : ParseAddedTokens(added)) list.Add(std::move(token), added);
-  for (const AddedToken& token : config.added_tokens) list.Add(token, added);
-  for (const std::string& content : config.special_contents) list.AddSpecial(content);
-  parts.added_tokens = list.Take();
-  if (root.ok() && FlagsBeatPostProcessor(config)) ApplyBosEosFlags(config, root, &parts);
+  AddTokens(ParseAddedTokens(added), config, root, added, &parts);
   return parts;
 }
 

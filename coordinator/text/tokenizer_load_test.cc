@@ -148,7 +148,7 @@ TEST_F(TokenizerLoadTest, BrokenSideFilesAreNamed) {
 TEST_F(TokenizerLoadTest, AMissingFileIsNotFound) {
   const absl::Status status = Tokenizer::Load(absl::StrCat(dir_, "/nowhere")).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("/nowhere/tokenizer.json"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("/nowhere: no tokenizer: looked for"));
 }
 
 TEST_F(TokenizerLoadTest, BrokenAndUnsupportedFilesNameTheKey) {
@@ -164,7 +164,15 @@ TEST_F(TokenizerLoadTest, BrokenAndUnsupportedFilesNameTheKey) {
       {"/version", R"("2.0")", kUnsupported, "version: "},
       {"/model", "null", kBroken, "model.vocab: expected an object"},
       {"/model", "[]", kBroken, "model: expected an object, found array"},
-      {"/model/type", R"("Unigram")", kUnsupported, "model.type: model of type 'Unigram' is not supported"},
+      {"/model/type", R"("WordPiece")", kUnsupported, "model.type: model of type 'WordPiece' is not supported"},
+      {"/model/type", R"("Unigram")", kBroken, "model.vocab: expected an array"},
+      {"/model", R"({"type": "Unigram", "vocab": [["a", 1], 5]})", kBroken, "vocab[1]: expected a token and its score"},
+      {"/model", R"({"type": "Unigram", "vocab": [["a", 1], ["a", 2]]})", kBroken, "token 'a' occurs twice"},
+      {"/model", R"({"type": "Unigram", "vocab": [["a", 1]], "unk_id": 1})", kBroken, "unknown token has id 1 of 1"},
+      {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "?"})", kBroken,
+       "precompiled_charsmap: not base64"},
+      {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "/////w=="})", kBroken,
+       "precompiled_charsmap: a table of 4294967295 bytes in 0"},
       {"/model/dropout", "0.1", kUnsupported, "model.dropout"},
       {"/model/end_of_word_suffix", R"("</w>")", kUnsupported, "model.end_of_word_suffix"},
       {"/model/fuse_unk", "1", kBroken, "model.fuse_unk: expected true or false, found number"},

@@ -1,4 +1,4 @@
-// What a tokenizer is made of once its files are read: the line from JSON to working components.
+// What a tokenizer is made of once its files are read: the line from files to working components.
 #ifndef QUIRE_COORDINATOR_TEXT_TOKENIZER_PARTS_H_
 #define QUIRE_COORDINATOR_TEXT_TOKENIZER_PARTS_H_
 
@@ -26,7 +26,8 @@ struct SpecialTokenTemplate {
 struct TokenizerParts {
   std::unique_ptr<const Vocabulary> vocabulary;
   std::vector<AddedToken> added_tokens;
-  NormalizerPtr normalizer;  // may be null
+  std::vector<int32_t> special_ids;  // of the vocabulary: left out of text, and not looked for in it
+  NormalizerPtr normalizer;          // may be null
   std::vector<PreTokenizerPtr> pre_tokenizers;
   std::unique_ptr<const TokenModel> model;
   bool pieces_are_bytes = false;  // the last pre-tokenizer leaves raw bytes, for TokenModel::EncodeBytes

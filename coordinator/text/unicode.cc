@@ -120,6 +120,19 @@ bool IsPunctuation(char32_t c) {
   }
 }
 
+size_t GraphemeEnd(absl::string_view text, size_t pos) {
+  auto before = static_cast<utf8proc_int32_t>(NextChar(text, &pos));
+  utf8proc_int32_t state = 0;
+  while (pos < text.size()) {
+    size_t next = pos;
+    const auto after = static_cast<utf8proc_int32_t>(NextChar(text, &next));
+    if (utf8proc_grapheme_break_stateful(before, after, &state)) break;
+    before = after;
+    pos = next;
+  }
+  return pos;
+}
+
 std::string Normalize(absl::string_view text, NormalForm form) {
   if (IsUnaffected(text, form)) return std::string(text);
   std::vector<utf8proc_int32_t> chars = Decompose(text, form);

@@ -4,6 +4,7 @@
 #ifndef QUIRE_COORDINATOR_TEXT_UNICODE_H_
 #define QUIRE_COORDINATOR_TEXT_UNICODE_H_
 
+#include <cstddef>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -21,6 +22,9 @@ bool IsNumeric(char32_t c);
 
 // ASCII punctuation (symbols such as '+' too) or general category P*.
 bool IsPunctuation(char32_t c);
+
+// Where the user-perceived character (extended grapheme cluster) that starts at text[pos] ends. Requires: pos < size.
+size_t GraphemeEnd(absl::string_view text, size_t pos);
 
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 

@@ -20,6 +20,9 @@ namespace quire::text {
 // Tables are indexed by id, so a file with a lying id must not be able to ask for all memory. Real ones end at 2^18.
 constexpr int32_t kTokenIdMax = (1 << 22) - 1;
 
+// Tokens of files without a list of merges: what they merge from is found by cutting them everywhere.
+constexpr size_t kCutTokenBytesMax = 1024;
+
 class Vocabulary final {
  public:
   // Errors: kInvalidArgument naming the token whose id is out of range or taken.
