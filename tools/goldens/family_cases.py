@@ -7,6 +7,7 @@ TABLE = dict(vocab_size=67, bos_token_id=0, eos_token_id=1, pad_token_id=2)
 SIZES = dict(TABLE, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=320)
 GATED = dict(SIZES, intermediate_size=56, num_key_value_heads=2)
 WIDE_HEADS = dict(GATED, head_dim=16)
+LONG = dict(WIDE_HEADS, max_position_embeddings=4096)  # so that yarn keeps, blends and stretches some pairs each
 GPT = dict(TABLE, n_positions=320, n_embd=32, n_layer=2, n_head=4)
 
 
@@ -49,7 +50,9 @@ FAMILIES = {
     "internlm2": ("Llama", dict(GATED, **rope(theta=1e6))),
     "rope_linear": ("Llama", dict(GATED, **rope("linear", factor=4.0))),
     "rope_dynamic": ("Llama", dict(GATED, **rope("dynamic", factor=4.0))),
-    "rope_yarn": ("Llama", dict(WIDE_HEADS, **rope("yarn", factor=8.0, original_max_position_embeddings=40))),
+    "rope_yarn":
+        ("Llama",
+         dict(LONG, **rope("yarn", factor=4.0, original_max_position_embeddings=1024))),
 }
 
 
