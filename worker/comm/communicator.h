@@ -4,8 +4,8 @@
 // Thread rule: the rank's compute thread only; Abort from any thread.
 // Invariants:
 //   C1  Every rank makes the same calls with the same sizes in the same order (the plan says all).
-//   C2  AllReduceSum adds in rank order 0, 1, 2, ... for every element, so that all ranks hold the same bits, every
-//       time.
+//   C2  AllReduceSum adds every element in one tree over the ranks, ((0 + 1) + (2 + 3)) + ..., so that all ranks hold
+//       the same bits, every time, and as many as half the ranks would.
 //   C3  After an error or Abort every later call fails at once; the group must be formed anew.
 #ifndef QUIRE_WORKER_COMM_COMMUNICATOR_H_
 #define QUIRE_WORKER_COMM_COMMUNICATOR_H_

@@ -1,4 +1,4 @@
-// Every communicator between real processes: sums in rank order with equal bits, gathers, deaths, aborts.
+// Every communicator between real processes: sums in one tree with equal bits, gathers, deaths, aborts.
 #include "worker/comm/communicator.h"
 
 #include <fcntl.h>
@@ -69,6 +69,14 @@ int Wait(pid_t pid) {
 
 class CommunicatorTest : public testing::TestWithParam<std::string> {};
 
+// The tree of C2 over ranks [begin, begin + n), by its definition.
+float TreeSum(int begin, int n, int64_t i, int round) {
+  if (n == 1) return Input(begin, i, round);
+  int half = 1;
+  while (2 * half < n) half *= 2;
+  return TreeSum(begin, half, i, round) + TreeSum(begin + half, n - half, i, round);
+}
+
 // Exit code: 0 = all good, otherwise which check failed.
 int CheckCollectives(Communicator* comm) {
   const int rank = comm->rank(), world_size = comm->world_size();
@@ -86,8 +94,7 @@ int CheckCollectives(Communicator* comm) {
     if (!comm->AllGather(in, gathered.data(), count).ok()) return 1;
     if (!comm->AllReduceSum(data.data(), count).ok()) return 2;
     for (int64_t i = 0; i < count; ++i) {
-      float sum = Input(0, i, round);
-      for (int r = 1; r < world_size; ++r) sum += Input(r, i, round);
+      const float sum = TreeSum(0, world_size, i, round);
       if (std::memcmp(&sum, &data[i], sizeof(sum)) != 0) return 3;
       for (int r = 0; r < world_size; ++r) {
         if (gathered[r * count + i] != Input(r, i, round)) return 4;
@@ -97,8 +104,8 @@ int CheckCollectives(Communicator* comm) {
   return 0;
 }
 
-TEST_P(CommunicatorTest, SumsInRankOrderOnEveryRank) {
-  for (int world_size : {1, 2, 3, 4}) {
+TEST_P(CommunicatorTest, SumsInOneTreeOnEveryRank) {
+  for (int world_size : {1, 2, 3, 4, 7}) {
     const std::string dir = TempDir();
     const auto pids = Fork(world_size, [&](int rank) {
       DirectoryStore store(dir);

@@ -63,6 +63,8 @@ absl::Status Decoder::Allocate(const DecoderOptions& options) {
   } wanted[] = {
       {&hidden_, tokens, spec_.hidden_size},
       {&scratch_, std::max(tokens, rows), spec_.hidden_size},
+      {&products_[0], std::max(tokens, rows), spec_.hidden_size},
+      {&products_[1], std::max(tokens, rows), spec_.hidden_size},
       {&qkv_, tokens, attended + 2 * shard_.kv_heads.count},
       {&attended_, tokens, attended},
       {&up_, std::max(tokens, rows), spec_.gated ? 2 * ffn : ffn},
@@ -78,6 +80,7 @@ absl::Status Decoder::Allocate(const DecoderOptions& options) {
     if (!buffer.ok()) return buffer.status();
     *out = {std::move(*buffer), num_rows, cols};
   }
+  zeros_.resize(std::max(tokens, rows));
   row_indices_.resize(rows);
   std::iota(row_indices_.begin(), row_indices_.end(), 0);
   return absl::OkStatus();
@@ -194,11 +197,12 @@ absl::Status Decoder::FinishLayer(int64_t layer, const TensorView& hidden, const
   const TensorView scratch = scratch_.View(num_rows);
   const TensorView activated = activated_.View(num_rows);
   if (spec_.parallel_residual) ActivateFfn(weights, hidden, activated);
-  backend_->MatMul(attended, *weights.output.weight, weights.output.bias, scratch);
-  if (absl::Status s = AddToResidual(scratch, weights.attention_out_norm, hidden); !s.ok()) return s;
+  if (absl::Status s = SummedProduct(attended, weights.output, scratch); !s.ok()) return s;
+  AddToResidual(scratch, weights.attention_out_norm, hidden);
   if (!spec_.parallel_residual) ActivateFfn(weights, hidden, activated);
-  backend_->MatMul(activated, *weights.down.weight, weights.down.bias, scratch);
-  return AddToResidual(scratch, weights.ffn_out_norm, hidden);
+  if (absl::Status s = SummedProduct(activated, weights.down, scratch); !s.ok()) return s;
+  AddToResidual(scratch, weights.ffn_out_norm, hidden);
+  return absl::OkStatus();
 }
 
 // activated = act(up(norm(hidden))).
@@ -209,17 +213,44 @@ void Decoder::ActivateFfn(const LayerWeights& weights, const TensorView& hidden,
   backend_->Activate(spec_.activation, spec_.gated, up, activated);
 }
 
-// hidden += scale * norm(the sum of the ranks' summands).
-absl::Status Decoder::AddToResidual(const TensorView& summand, const NormWeights& norm, const TensorView& hidden) {
-  if (absl::Status s = AllReduce(summand); !s.ok()) return s;
+// hidden += scale * norm(summand).
+void Decoder::AddToResidual(const TensorView& summand, const NormWeights& norm, const TensorView& hidden) {
   if (!norm.weight.empty()) Norm(norm, summand, summand);
   if (spec_.residual_scale != 1.0f) backend_->Scale(summand, spec_.residual_scale);
   backend_->AddResidual(hidden, summand);
-  return absl::OkStatus();
 }
 
 void Decoder::Norm(const NormWeights& norm, const TensorView& x, const TensorView& out) {
   backend_->Norm(spec_.norm, x, norm.weight, norm.bias, spec_.norm_eps, out);
+}
+
+absl::Status Decoder::SummedProduct(const TensorView& x, const SummedLinear& w, const TensorView& out) {
+  const int64_t num_rows = x.dim(0);
+  const TensorView first = products_[0].View(num_rows), second = products_[1].View(num_rows);
+  const auto multiply = [&](size_t part, const TensorView& to) {
+    const SummedLinear::Part& p = w.parts[part];
+    backend_->MatMul(kernels::SliceCols(x, p.begin, p.weight->cols()), *p.weight, TensorView(), to);
+  };
+  // (0 + 1) + (2 + 3), as the ranks' sums are added as well.
+  multiply(0, out);
+  if (w.parts.size() > 1) {
+    multiply(1, first);
+    backend_->AddResidual(out, first);
+  }
+  if (w.parts.size() > 2) {
+    multiply(2, first);
+    if (w.parts.size() > 3) {
+      multiply(3, second);
+      backend_->AddResidual(first, second);
+    }
+    backend_->AddResidual(out, first);
+  }
+  if (absl::Status s = AllReduce(out); !s.ok()) return s;
+  if (w.bias.empty()) return absl::OkStatus();
+  const TensorView row = kernels::MakeView(w.bias.data, DType::kF32, {1, w.bias.dim(0)});
+  backend_->Embed(row, 0, absl::MakeConstSpan(zeros_).first(num_rows), first);  // the bias for every row
+  backend_->AddResidual(out, first);
+  return absl::OkStatus();
 }
 
 // Final norm and head. Every rank computes its part of the vocabulary; all get whole rows.

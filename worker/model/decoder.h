@@ -65,11 +65,12 @@ class Decoder final : public Model {
   absl::Status FinishLayer(int64_t layer, const kernels::TensorView& hidden, const kernels::TensorView& attended);
   void ActivateFfn(const LayerWeights& weights, const kernels::TensorView& hidden,
                    const kernels::TensorView& activated);
-  absl::Status AddToResidual(const kernels::TensorView& summand, const NormWeights& norm,
-                             const kernels::TensorView& hidden);
+  void AddToResidual(const kernels::TensorView& summand, const NormWeights& norm, const kernels::TensorView& hidden);
   void Norm(const NormWeights& norm, const kernels::TensorView& x, const kernels::TensorView& out);
   void NormHeads(const NormWeights& norm, const kernels::TensorView& qkv, int64_t first, int64_t count);
   absl::StatusOr<kernels::TensorView> Logits(const kernels::TensorView& hidden);
+  // out = x * w^T over all ranks, + bias. x holds the rank's columns.
+  absl::Status SummedProduct(const kernels::TensorView& x, const SummedLinear& w, const kernels::TensorView& out);
   absl::Status AllReduce(const kernels::TensorView& summand);
 
   const ModelSpec spec_;
@@ -80,8 +81,9 @@ class Decoder final : public Model {
   Communicator* const comm_;
   std::unique_ptr<RopeTable> rope_;  // null without rotary positions
 
-  Activations hidden_;   // the residual stream
-  Activations scratch_;  // normed input of a block, then its output
+  Activations hidden_;       // the residual stream
+  Activations scratch_;      // normed input of a block, then its output
+  Activations products_[2];  // of parts of a summed matrix
   Activations qkv_;
   Activations attended_;
   Activations up_;  // gate | up
@@ -91,6 +93,7 @@ class Decoder final : public Model {
   Activations gathered_;  // [world_size, rows, vocab_padded], more than one rank only
   Activations logits_;
   std::vector<int32_t> row_indices_;  // 0, 1, 2, ...
+  std::vector<int32_t> zeros_;        // max_num_batched_tokens of them
   int64_t last_num_tokens_ = 0;       // of the last Forward
   int64_t collective_ns_ = 0;         // of the last Forward
 };

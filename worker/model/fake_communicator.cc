@@ -53,6 +53,14 @@ class Group {
   std::vector<std::vector<float>> inputs_;  // by rank; between the barriers of an exchange nobody writes
 };
 
+// C2 of communicator.h.
+float TreeSum(const std::vector<std::vector<float>>& inputs, int begin, int n, int64_t i) {
+  if (n == 1) return inputs[begin][i];
+  int half = 1;
+  while (2 * half < n) half *= 2;
+  return TreeSum(inputs, begin, half, i) + TreeSum(inputs, begin + half, n - half, i);
+}
+
 class GroupMember final : public FakeCommunicator {
  public:
   GroupMember(std::shared_ptr<Group> group, int rank, int world_size)
@@ -67,10 +75,7 @@ class GroupMember final : public FakeCommunicator {
   absl::Status AllReduceSum(float* data, int64_t count) override {
     ++num_calls_;
     return group_->Exchange(rank_, data, count, [&](const std::vector<std::vector<float>>& inputs) {
-      std::copy(inputs[0].begin(), inputs[0].end(), data);
-      for (int r = 1; r < world_size_; ++r) {
-        for (int64_t i = 0; i < count; ++i) data[i] += inputs[r][i];
-      }
+      for (int64_t i = 0; i < count; ++i) data[i] = TreeSum(inputs, 0, world_size_, i);
     });
   }
 

@@ -16,7 +16,8 @@ using kernels::TensorView;
 struct PackJob {
   std::vector<Role> roles;
   int64_t layer;
-  Linear* out;
+  Linear* out = nullptr;           // or
+  SummedLinear* summed = nullptr;  // where the columns are split
 };
 
 class WeightLoader {
@@ -42,6 +43,8 @@ class WeightLoader {
     return binding_.Get(tied ? Role::kEmbedding : role, part, layer);
   }
   void AppendSlices(Role role, int64_t layer, std::vector<TensorView>* parts);
+  absl::StatusOr<std::unique_ptr<kernels::Weight>> PackOne(const std::vector<TensorView>& parts, DType stored);
+  absl::Status PackParts(const std::vector<TensorView>& own, Role role, DType stored, SummedLinear* out);
   void LoadBias(const PackJob& job);
   void Stage(const std::vector<float>& values, TensorView* out);
 
@@ -75,9 +78,9 @@ std::vector<PackJob> WeightLoader::PlanJobs() {
   for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
     LayerWeights& out = weights_->layers[layer];
     jobs.push_back({{Role::kQuery, Role::kKey, Role::kValue}, layer, &out.qkv});
-    jobs.push_back({{Role::kOutput}, layer, &out.output});
+    jobs.push_back({{Role::kOutput}, layer, nullptr, &out.output});
     jobs.push_back({up, layer, &out.up});
-    jobs.push_back({{Role::kDown}, layer, &out.down});
+    jobs.push_back({{Role::kDown}, layer, nullptr, &out.down});
   }
   return jobs;
 }
@@ -120,14 +123,42 @@ void WeightLoader::Prefetch(const PackJob& job) const {
   }
 }
 
+absl::StatusOr<std::unique_ptr<kernels::Weight>> WeightLoader::PackOne(const std::vector<TensorView>& parts,
+                                                                       DType stored) {
+  auto weight = backend_->Pack(parts, stored);
+  if (!weight.ok()) return weight.status();
+  weights_->matrix_bytes += (*weight)->bytes();
+  weights_->matrix_elements += (*weight)->rows() * (*weight)->cols();
+  return weight;
+}
+
+absl::Status WeightLoader::PackParts(const std::vector<TensorView>& own, Role role, DType stored, SummedLinear* out) {
+  const ShardRange cols = ShardCols(shard_, spec_, role);
+  const int64_t total = AxisSize(InfoOf(role).cols, spec_);
+  for (int64_t i = 0; i < SummedLinear::kParts; ++i) {
+    const int64_t begin = std::max(cols.begin, total * i / SummedLinear::kParts);
+    const int64_t end = std::min(cols.begin + cols.count, total * (i + 1) / SummedLinear::kParts);
+    if (begin >= end) continue;
+    const int64_t local = begin - cols.begin;
+    std::vector<TensorView> columns;
+    for (const TensorView& rows : own) columns.push_back(kernels::SliceCols(rows, local, end - begin));
+    absl::StatusOr<std::unique_ptr<kernels::Weight>> weight = PackOne(columns, stored);
+    if (!weight.ok()) return weight.status();
+    out->parts.push_back({std::move(*weight), local});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status WeightLoader::Pack(const PackJob& job, DType stored) {
   std::vector<TensorView> parts;
   for (const Role role : job.roles) AppendSlices(role, job.layer, &parts);
-  auto weight = backend_->Pack(parts, stored);
-  if (!weight.ok()) return weight.status();
-  job.out->weight = std::move(*weight);
-  weights_->matrix_bytes += job.out->weight->bytes();
-  weights_->matrix_elements += job.out->weight->rows() * job.out->weight->cols();
+  if (job.summed != nullptr) {
+    if (absl::Status s = PackParts(parts, job.roles[0], stored, job.summed); !s.ok()) return s;
+  } else {
+    absl::StatusOr<std::unique_ptr<kernels::Weight>> weight = PackOne(parts, stored);
+    if (!weight.ok()) return weight.status();
+    job.out->weight = std::move(*weight);
+  }
   for (const Role role : job.roles) weights_->checkpoint->Release(*BoundOf(role, Part::kWeight, job.layer).source);
   LoadBias(job);
   return absl::OkStatus();
@@ -137,9 +168,6 @@ void WeightLoader::LoadBias(const PackJob& job) {
   std::vector<float> bias;
   bool any = false;
   for (const Role role : job.roles) {
-    // The ranks' products of a column-split weight are summed. Rank 0 puts the bias into its summand: once in the sum,
-    // and inside the product instead of a pass of its own after it.
-    if (InfoOf(role).split == Split::kCols && shard_.rank != 0) return;
     const ShardRange rows = ShardRows(shard_, spec_, role);
     const BoundTensor& bound = binding_.Get(role, Part::kBias, job.layer);
     if (bound.source == nullptr) {
@@ -150,7 +178,7 @@ void WeightLoader::LoadBias(const PackJob& job) {
     const TensorView view = weights_->checkpoint->View(*bound.source);
     for (const RowSpan& span : SpansOf(bound, rows.begin, rows.count)) AppendFloats(view, span, &bias);
   }
-  if (any) Stage(bias, &job.out->bias);
+  if (any) Stage(bias, job.summed != nullptr ? &job.summed->bias : &job.out->bias);
 }
 
 void WeightLoader::LoadNorm(Role role, int64_t layer, NormWeights* out) {

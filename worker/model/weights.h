@@ -23,7 +23,21 @@ namespace quire::worker {
 
 struct Linear {
   std::unique_ptr<kernels::Weight> weight;
-  kernels::TensorView bias;  // [rows] f32; empty if none, or if another rank adds it
+  kernels::TensorView bias;  // [rows] f32; empty if none
+};
+
+// A matrix whose input columns are split over the ranks: products of its parts are added up, over ranks too. The parts
+// begin and end at quarters of the whole matrix's columns, and sums follow one tree over the quarters, ((0 + 1) + (2 +
+// 3)): so one, two and four ranks give the same bits (docs/decisions/0018).
+struct SummedLinear {
+  static constexpr int64_t kParts = 4;
+
+  struct Part {
+    std::unique_ptr<kernels::Weight> weight;
+    int64_t begin = 0;  // of the rank's input columns
+  };
+  std::vector<Part> parts;   // 1 to kParts, by column
+  kernels::TensorView bias;  // [rows] f32, on every rank; added to the sum. Empty if none
 };
 
 struct NormWeights {
@@ -34,10 +48,10 @@ struct NormWeights {
 struct LayerWeights {
   NormWeights norm1;
   Linear qkv;  // rows: query heads, key heads, value heads of the rank
-  Linear output;
+  SummedLinear output;
   NormWeights norm2;  // empty where it shares norm1
   Linear up;          // rows: gate (of a gated model), up
-  Linear down;
+  SummedLinear down;
   NormWeights query_norm;  // [head_dim], as the next; empty where the model has none, as the last two
   NormWeights key_norm;
   NormWeights attention_out_norm;
