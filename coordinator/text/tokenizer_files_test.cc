@@ -228,7 +228,7 @@ TEST_F(TokenizerFilesTest, NoMutatedByteBringsTheProcessDown) {
         (*tokenizer)->Encode("<s>a  b \u00e9 \u2581\n12 then\u3000\ufb01<unk>\U0001F600", true, &ids);
     (*tokenizer)->Decode(ids, encoded.ok());
   }
-  EXPECT_GT(loaded, 100);
+  EXPECT_GT(loaded, 50);
 }
 
 }  // namespace
