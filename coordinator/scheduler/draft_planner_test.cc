@@ -113,7 +113,9 @@ TEST_F(DraftPlannerTest, TokensRowsAndBlocksThatOthersNeedAreNotTaken) {
     Plan();
     EXPECT_LE(plan_.num_tokens(), 6);
     EXPECT_LE(plan_.num_samples() + plan_.num_drafts(), 2) << "rows: max_num_seqs";
-    if (plan_.decode.size() == 2) EXPECT_TRUE(plan_.drafts.empty());
+    if (plan_.decode.size() == 2) {
+      EXPECT_TRUE(plan_.drafts.empty());
+    }
     Answer();
   }
   SchedulerOptions options{2, 64};

@@ -164,7 +164,9 @@ TEST(ModelRunnerTest, ADraftModelChangesNothing) {
     EXPECT_GT(preemptions, 0);
     EXPECT_GT(accepted, drafted / 4);
     EXPECT_LT(accepted, drafted);
-    if (salt == 0) EXPECT_GT(accepted, drafted * 9 / 10);
+    if (salt == 0) {
+      EXPECT_GT(accepted, drafted * 9 / 10);
+    }
   }
   // Without penalties the model's own guesses are never wrong: its draft cache misses nothing.
   for (TestRequest& request : requests) {
