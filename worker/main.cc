@@ -192,9 +192,8 @@ int Main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   absl::SetProgramUsageMessage(kUsage);
   absl::FlagsUsageConfig usage;
-  usage.contains_help_flags = usage.contains_helpshort_flags = [](absl::string_view file) {
-    return absl::EndsWith(file, "worker/main.cc");
-  };
+  usage.contains_help_flags =
+      usage.contains_helpshort_flags = [](absl::string_view file) { return absl::EndsWith(file, "worker/main.cc"); };
   absl::SetFlagsUsageConfig(usage);
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   StartLogging(argv[0]);

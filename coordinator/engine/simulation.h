@@ -26,7 +26,7 @@ struct SimTotals {
   int64_t forks = 0;
   int64_t copies = 0;      // of shared blocks that are written
   int64_t cache_hits = 0;  // tokens
-  int64_t drafted = 0;  // tokens
+  int64_t drafted = 0;     // tokens
   int64_t accepted = 0;
   int64_t epochs = 0;
   int64_t replies_dropped = 0;
