@@ -1,6 +1,6 @@
 // The model families, one row each: what their files are called and what an absent config key means. Data; any thread.
 //
-// A new family is one row, plus a tiny checkpoint in tests/goldens.
+// A new family is one row of a family_rows_*.cc, plus a tiny checkpoint in tests/goldens.
 // Source of the facts: transformers' modeling_*.py and configuration_*.py.
 #ifndef QUIRE_WORKER_MODEL_FAMILY_ROWS_H_
 #define QUIRE_WORKER_MODEL_FAMILY_ROWS_H_
@@ -93,6 +93,10 @@ struct FamilyRow {
   std::vector<const char*> ignored_suffixes = {".rotary_emb.inv_freq", ".rotary_emb.cos_cached",
                                                ".rotary_emb.sin_cached"};  // of tensors that are no parameters
 };
+
+// By topic, each in its file; made of family_rule_builders.h.
+std::vector<FamilyRow> LlamaLikeRows();  // family_rows_llama.cc
+std::vector<FamilyRow> LayerNormRows();  // family_rows_layer_norm.cc
 
 // All of them, in no order that matters.
 const std::vector<FamilyRow>& Families();
