@@ -321,6 +321,7 @@ frontend::ServerOptions ServerOptions() {
   options.version = kVersion;
   options.max_logprobs = absl::GetFlag(FLAGS_max_logprobs);
   options.priorities = absl::GetFlag(FLAGS_scheduling_policy) == "priority";
+  options.prefix_caching = absl::GetFlag(FLAGS_enable_prefix_caching);
   options.max_model_len = absl::GetFlag(FLAGS_max_model_len);
   options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);

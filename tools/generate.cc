@@ -59,6 +59,8 @@ ABSL_FLAG(std::vector<std::string>, stop, {},
           "a stop string, may be given several times; C escapes; not split at commas");
 ABSL_FLAG(int64_t, logprobs, -1, "print log-probabilities: of the token and of this many of the likeliest");
 ABSL_FLAG(int64_t, prompt_logprobs, -1, "likewise for the prompt's tokens");
+ABSL_FLAG(int64_t, shared_prefix_tokens, -1,
+          "so many of the prompt's first tokens are shared with other requests: keep them cached");
 ABSL_FLAG(bool, echo, false, "print the prompt before the output");
 ABSL_FLAG(bool, ignore_eos, false, "go on after the end of the text");
 ABSL_FLAG(bool, json, false, "print each response as one line of JSON");
@@ -160,6 +162,8 @@ GenerateRequest MakeRequest(const std::string& prompt, const std::vector<std::st
   SetCount("logprobs", absl::GetFlag(FLAGS_logprobs), [p](uint32_t v) { p->set_logprobs(static_cast<int32_t>(v)); });
   SetCount("prompt_logprobs", absl::GetFlag(FLAGS_prompt_logprobs),
            [p](uint32_t v) { p->set_prompt_logprobs(static_cast<int32_t>(v)); });
+  SetCount("shared_prefix_tokens", absl::GetFlag(FLAGS_shared_prefix_tokens),
+           [&request](uint32_t v) { request.set_shared_prefix_tokens(v); });
   if (absl::GetFlag(FLAGS_echo)) request.set_echo(true);
   if (const std::string seed = absl::GetFlag(FLAGS_seed); !seed.empty()) {
     int64_t value = 0;

@@ -44,7 +44,7 @@ bool BeamRound::Advance(const std::vector<int32_t>& eos_ids, SequenceGroup* grou
   search->Rank(rows_, banned_, &candidates_);
   Continue(group->beams);
   const auto length = static_cast<int64_t>(group->beams[0]->output.size()) + 1;
-  search->Select(candidates_, ends_, length, &running_);
+  search->Select(candidates_, ends_, &running_);
   for (size_t i : search->ended()) EnterHypothesis(*group->beams[candidates_[i].beam], i, length, search);
   if (search->Done(length)) return false;
   MoveBeams(group, scheduler);

@@ -473,6 +473,7 @@ CoreStats Core::stats() const {
   stats.blocks_total = scheduler_->kv().pool().num_total();
   stats.blocks_used = scheduler_->kv().pool().num_used();
   stats.blocks_cached = scheduler_->kv().index().size();
+  stats.blocks_held = scheduler_->kv().num_held();
   stats.cache_queried_tokens = scheduler_->cache_queried_tokens();
   stats.cache_hit_tokens = scheduler_->cache_hit_tokens();
   // Only last blocks have empty slots; sharers of one each account for their part.

@@ -127,6 +127,7 @@ struct CoreStats {
   int64_t blocks_total = 0;
   int64_t blocks_used = 0;
   int64_t blocks_cached = 0;  // full blocks that the prefix cache knows, used or free
+  int64_t blocks_held = 0;    // of shared prefixes, computed or not
   int64_t cache_queried_tokens = 0;
   int64_t cache_hit_tokens = 0;
   int64_t num_drafted = 0;   // speculated tokens that were answered

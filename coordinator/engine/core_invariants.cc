@@ -73,6 +73,9 @@ void Core::CheckInvariants() const {
   CHECK_LE(static_cast<int64_t>(seqs.size()), options_.scheduler.max_num_seqs);
   CHECK_LE(static_cast<int64_t>(scheduler_->waiting().size()),
            options_.max_queue_len + options_.scheduler.max_num_seqs + num_adopted_);
+  std::vector<const SequenceGroup*> live;
+  for (const auto& [label, group] : live_) live.push_back(group);
+  kv.CheckHolds(live);
   if (live_.empty()) CHECK_EQ(pool.num_used(), 0) << "blocks leak when idle";
 }
 

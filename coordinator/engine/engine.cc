@@ -408,6 +408,7 @@ void Engine::Impl::Publish(absl::Time now) {
   loads.prompt_tokens_total = core.prompt_tokens;
   loads.stale_replies_total = static_cast<uint64_t>(core.stale_results);
   loads.cached_blocks = core.blocks_cached;
+  loads.held_blocks = core.blocks_held;
   loads.cache_queried_tokens_total = core.cache_queried_tokens;
   loads.cache_hit_tokens_total = core.cache_hit_tokens;
   loads.num_forks = core.planned.forks;

@@ -105,6 +105,7 @@ struct Loads {
   int64_t prompt_tokens_total = 0;
   double gen_throughput = 0;  // tokens/s over the last 10 s
   int64_t cached_blocks = 0;  // full blocks that the prefix cache knows
+  int64_t held_blocks = 0;    // of shared prefixes, computed or not
   int64_t cache_queried_tokens_total = 0;
   int64_t cache_hit_tokens_total = 0;
   double fragmentation = 0;  // share of the used blocks' slots that hold no token

@@ -31,7 +31,7 @@ uint64_t RandomSecret() {
 }
 
 void AddLoads(const Loads& o, Loads* sum) {
-  static_assert(sizeof(Loads) == 24 * 8 + sizeof(std::vector<RankUsage>), "a new field of Loads belongs here too");
+  static_assert(sizeof(Loads) == 25 * 8 + sizeof(std::vector<RankUsage>), "a new field of Loads belongs here too");
   sum->num_running_reqs += o.num_running_reqs;
   sum->num_waiting_reqs += o.num_waiting_reqs;
   const auto slots = [](const Loads& l) {  // of used blocks
@@ -47,6 +47,7 @@ void AddLoads(const Loads& o, Loads* sum) {
   sum->prompt_tokens_total += o.prompt_tokens_total;
   sum->gen_throughput += o.gen_throughput;
   sum->cached_blocks += o.cached_blocks;
+  sum->held_blocks += o.held_blocks;
   sum->cache_queried_tokens_total += o.cache_queried_tokens_total;
   sum->cache_hit_tokens_total += o.cache_hit_tokens_total;
   sum->num_forks += o.num_forks;

@@ -306,6 +306,7 @@ grpc::ServerUnaryReactor* GeneratorService::GetLoads(CallbackServerContext* cont
         const double queried = static_cast<double>(loads.cache_queried_tokens_total);
         out->set_cache_hit_rate(queried > 0 ? static_cast<double>(loads.cache_hit_tokens_total) / queried : 0);
         out->set_cached_blocks(static_cast<uint64_t>(loads.cached_blocks));
+        out->set_held_blocks(static_cast<uint64_t>(loads.held_blocks));
         out->set_num_preemptions(static_cast<uint64_t>(loads.num_preemptions));
         out->set_num_swaps(static_cast<uint64_t>(loads.num_swaps));
         out->set_kv_fragmentation(loads.fragmentation);

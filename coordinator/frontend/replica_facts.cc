@@ -26,6 +26,7 @@ absl::StatusOr<std::shared_ptr<const ReplicaFacts>> ReplicaFactsSource::Get() {
   if (options_.max_model_len > 0) limits.max_model_len = std::min(limits.max_model_len, options_.max_model_len);
   limits.max_logprobs = options_.max_logprobs;
   limits.priorities = options_.priorities;
+  limits.prefix_caching = options_.prefix_caching;
   limits.max_num_seqs = options_.max_num_seqs;
   std::vector<std::string> warnings;
   limits.defaults = ParseGenerationConfig(facts->description.generation_config_json, &warnings);

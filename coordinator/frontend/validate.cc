@@ -147,6 +147,10 @@ absl::Status CheckEnvelope(const v1::GenerateRequest& message, const Limits& lim
     return Invalid("priority",
                    absl::StrCat("must be 0 unless --scheduling_policy=priority, got ", message.priority(), "."));
   }
+  if (message.shared_prefix_tokens() > 0 && !limits.prefix_caching) {
+    return Invalid("shared_prefix_tokens", absl::StrCat("must be 0 with --enable_prefix_caching=false, got ",
+                                                        message.shared_prefix_tokens(), "."));
+  }
   return CheckUnserved(message);
 }
 
@@ -406,6 +410,11 @@ absl::StatusOr<request::Request> Validate(const v1::GenerateRequest& message, co
   const auto prompt_len = static_cast<int64_t>(request.prompt_ids.size());
   if (absl::Status s = ReadLengths(sampling, limits, prompt_len, &request.params); !s.ok()) return s;
   if (absl::Status s = CheckPromptLogprobs(request.params, prompt_len); !s.ok()) return s;
+  if (message.shared_prefix_tokens() > prompt_len) {
+    return Invalid("shared_prefix_tokens", absl::StrCat("must be at most the prompt's length of ", prompt_len,
+                                                        " tokens, got ", message.shared_prefix_tokens(), "."));
+  }
+  request.shared_prefix_tokens = message.shared_prefix_tokens();
   request.priority = message.priority();
   request.request_id = message.has_request_id() ? message.request_id() : MakeUuid();
   return request;

@@ -43,6 +43,7 @@ struct Limits {
   int64_t max_model_len = 0;  // tokens, prompt and output together
   int32_t max_logprobs = 20;
   int64_t max_num_seqs = 256;
+  bool prefix_caching = true;
   bool priorities = false;  // the scheduling policy looks at GenerateRequest.priority
   GenerationDefaults defaults;
 };

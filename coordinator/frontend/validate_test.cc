@@ -130,6 +130,10 @@ void AddEnvelopeRows(std::vector<Row>* rows) {
            Good("priority", p + "priority: 0"),
            Bad("priority", p + "priority: 1", "must be 0 unless --scheduling_policy=priority, got 1."),
            Bad("priority", p + "priority: -1", "must be 0 unless --scheduling_policy=priority, got -1."),
+           Good("shared_prefix_tokens", "text: 'abcd' shared_prefix_tokens: 0"),
+           Good("shared_prefix_tokens", "text: 'abcd' shared_prefix_tokens: 4"),
+           Bad("shared_prefix_tokens", "text: 'abcd' shared_prefix_tokens: 5",
+               "must be at most the prompt's length of 4 tokens, got 5."),
            Good("echo", p + "echo: false"),
            Good("echo", p + "echo: true"),
        }) {

@@ -5,12 +5,10 @@
 
 namespace quire::kv {
 
-BlockPool::BlockPool(int64_t num_blocks) : refs_(num_blocks, 0), links_(num_blocks + 1), num_free_(num_blocks) {
-  const int32_t n = static_cast<int32_t>(num_blocks);
-  for (int32_t i = 0; i <= n; ++i) {
-    links_[i].next = i == n ? 0 : i + 1;
-    links_[i].previous = i == 0 ? n : i - 1;
-  }
+BlockPool::BlockPool(int64_t num_blocks) : refs_(num_blocks, 0), links_(num_blocks + 2), num_free_(num_blocks) {
+  links_[head()] = {mark(), mark()};
+  links_[mark()] = {head(), head()};
+  for (int32_t block = head(); block-- > 0;) LinkAfter(head(), block);
 }
 
 int32_t BlockPool::refs(int32_t block) const {
@@ -21,17 +19,34 @@ int32_t BlockPool::refs(int32_t block) const {
 void BlockPool::Unlink(int32_t block) {
   links_[links_[block].previous].next = links_[block].next;
   links_[links_[block].next].previous = links_[block].previous;
+  num_held_free_ -= links_[block].held;
+  links_[block].held = false;
 }
 
 void BlockPool::LinkAfter(int32_t place, int32_t block) {
-  links_[block] = {links_[place].next, place};
+  links_[block].next = links_[place].next;
+  links_[block].previous = place;
   links_[links_[place].next].previous = block;
   links_[place].next = block;
 }
 
+void BlockPool::Free(int32_t block, Content content) {
+  switch (content) {
+    case Content::kNone:
+      return LinkAfter(head(), block);
+    case Content::kCached:
+      return LinkAfter(links_[mark()].previous, block);
+    case Content::kHeld:
+      LinkAfter(links_[head()].previous, block);
+      links_[block].held = true;
+      ++num_held_free_;
+  }
+}
+
 int32_t BlockPool::Take() {
   CHECK_GT(num_free_, 0) << "no free block of " << num_total();
-  const int32_t block = links_[num_total()].next;
+  int32_t block = links_[head()].next;
+  if (block == mark()) block = links_[block].next;
   CHECK_EQ(refs_[block], 0) << "free block " << block << " is referenced";
   Ref(block);
   return block;
@@ -45,18 +60,17 @@ void BlockPool::Ref(int32_t block) {
   ++refs_[block];
 }
 
-void BlockPool::Unref(int32_t block, bool keep_content) {
+void BlockPool::Unref(int32_t block, Content content) {
   CHECK_GT(refs(block), 0) << "block " << block << " is free";
   if (--refs_[block] > 0) return;
-  const int32_t head = static_cast<int32_t>(num_total());
-  LinkAfter(keep_content ? links_[head].previous : head, block);
+  Free(block, content);
   ++num_free_;
 }
 
-void BlockPool::Forget(int32_t block) {
-  if (refs(block) > 0) return;
+void BlockPool::SetHeld(int32_t block, bool held) {
+  if (refs(block) > 0 || links_[block].held == held) return;
   Unlink(block);
-  LinkAfter(static_cast<int32_t>(num_total()), block);
+  Free(block, held ? Content::kHeld : Content::kCached);
 }
 
 }  // namespace quire::kv

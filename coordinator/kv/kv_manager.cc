@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "coordinator/request/planted.h"
@@ -22,8 +23,14 @@ bool KvManager::WritesSharedBlock(const Sequence& sequence) const {
 int32_t KvManager::TakeBlock() {
   const int32_t block = pool_.Take();
   Hit(Probe::kCachedBlockEvicted, index_.Contains(block));
+  Hit(Probe::kHeldBlockEvicted, Held(block));
   if (!Planted(Defect::kEvictedKeyStays)) index_.Erase(block);
   return block;
+}
+
+void KvManager::Unref(int32_t block) {
+  const bool cached = index_.Contains(block);
+  pool_.Unref(block, !cached ? Content::kNone : Held(block) ? Content::kHeld : Content::kCached);
 }
 
 absl::Span<const int32_t> KvManager::BlockTokens(const Sequence& s, int64_t i) {
@@ -54,12 +61,14 @@ KvManager::PrefixMatch KvManager::Match(Sequence* s) {
     if (block < 0) break;
     match.blocks.push_back(block);
     match.num_free += pool_.refs(block) == 0;
+    match.num_held_free += pool_.refs(block) == 0 && Held(block);
   }
   return match;
 }
 
 void KvManager::Adopt(const PrefixMatch& match, Sequence* s) {
   Hit(Probe::kFreeBlockRevived, match.num_free > 0);
+  Hit(Probe::kHeldBlockRevived, match.num_held_free > 0);
   Hit(Probe::kLiveBlockShared, match.num_free < static_cast<int64_t>(match.blocks.size()));
   for (int32_t block : match.blocks) pool_.Ref(block);
   s->blocks = match.blocks;
@@ -78,6 +87,54 @@ void KvManager::Publish(Sequence* s) {
   for (; s->num_published < full; ++s->num_published) {
     index_.Insert(s->keys[s->num_published], BlockTokens(*s, s->num_published), s->blocks[s->num_published]);
   }
+}
+
+// Where the block is free, its place in the order of eviction changes with the first hold and after the last.
+void KvManager::SetHeld(request::SequenceGroup* group, int64_t i, bool held) {
+  const Sequence& s = group->sequences[0];
+  const int32_t block = index_.Find(s.keys[i], BlockTokens(s, i));
+  if (block >= 0) pool_.SetHeld(block, held);
+}
+
+void KvManager::Hold(request::SequenceGroup* group) {
+  CHECK_EQ(group->num_held_blocks, 0) << group->request.request_id << " holds its prefix";
+  const int64_t wanted = group->request.shared_prefix_tokens / block_size_;
+  if (wanted == 0 || !options_.enable_prefix_caching) return;
+  Sequence* s = &group->sequences[0];
+  ExtendKeys(s, wanted);
+  for (int64_t& held = group->num_held_blocks; held < wanted; ++held) {
+    const bool known = holds_.count(s->keys[held]) > 0;
+    Hit(Probe::kHoldsAtBound, !known && num_held() >= pool_.num_total() / 2);
+    if (!known && num_held() >= pool_.num_total() / 2) return;
+    if (++holds_[s->keys[held]] == 1) SetHeld(group, held, true);
+  }
+}
+
+void KvManager::Unhold(request::SequenceGroup* group) {
+  ExtendKeys(&group->sequences[0], group->num_held_blocks);  // an empty place of a beam search has lost its keys
+  for (int64_t i = group->num_held_blocks; i-- > 0;) {
+    const auto it = holds_.find(group->sequences[0].keys[i]);
+    CHECK(it != holds_.end()) << group->request.request_id << " holds no block " << i;
+    if (--it->second > 0) continue;
+    holds_.erase(it);
+    SetHeld(group, i, false);
+  }
+  group->num_held_blocks = 0;
+}
+
+void KvManager::CheckHolds(const std::vector<const request::SequenceGroup*>& live) const {
+  std::unordered_map<request::BlockKey, int64_t, request::BlockKeyHash> holds;
+  for (const request::SequenceGroup* group : live) {
+    BlockKey key = index_.Root(group->request.tenant);
+    for (int64_t i = 0; i < group->num_held_blocks; ++i) {
+      key = index_.Next(key, absl::MakeConstSpan(group->request.prompt_ids).subspan(i * block_size_, block_size_));
+      ++holds[key];
+    }
+  }
+  CHECK(holds == holds_) << holds.size() << " blocks are to be held, " << holds_.size() << " are";
+  int64_t num_free = 0;
+  for (int32_t block = 0; block < pool_.num_total(); ++block) num_free += pool_.refs(block) == 0 && Held(block);
+  CHECK_EQ(pool_.num_held_free(), num_free) << "held blocks stand with others in the order of eviction";
 }
 
 int64_t KvManager::BlocksForOneMore(const std::vector<Sequence*>& sequences) const {
@@ -115,7 +172,7 @@ void KvManager::Grow(Sequence* sequence, int64_t num_tokens, StepPlan* plan, New
     Hit(Probe::kCopyOnWrite);
     Hit(Probe::kCopyOfBlockOfThree, pool_.refs(shared) >= 3);
     const int32_t own = TakeBlock();
-    pool_.Unref(shared, index_.Contains(shared));
+    Unref(shared);
     sequence->blocks.back() = own;
     plan->block_copies.emplace_back(shared, own);
     plan->block_replaces.push_back(
@@ -140,7 +197,7 @@ void KvManager::Shrink(Sequence* s, int64_t num_computed) {
   const size_t keep = static_cast<size_t>(BlocksFor(num_computed));
   CHECK_LE(s->num_published, num_computed / block_size_) << s->group->request.request_id << " published drafts";
   CHECK(s->host_blocks.empty()) << s->group->request.request_id << " was swapped out with drafts in flight";
-  for (; s->blocks.size() > keep; s->blocks.pop_back()) pool_.Unref(s->blocks.back(), false);
+  for (; s->blocks.size() > keep; s->blocks.pop_back()) pool_.Unref(s->blocks.back(), Content::kNone);
 }
 
 void KvManager::Fork(const Sequence& parent, Sequence* child) {
@@ -166,7 +223,7 @@ int64_t KvManager::Refork(const Sequence& parent, Sequence* child) {
   const auto shared = static_cast<size_t>(
       std::mismatch(parent.blocks.begin(), parent.blocks.end(), child->blocks.begin(), child->blocks.end()).first -
       parent.blocks.begin());
-  for (size_t i = child->blocks.size(); i-- > shared;) pool_.Unref(child->blocks[i], index_.Contains(child->blocks[i]));
+  for (size_t i = child->blocks.size(); i-- > shared;) Unref(child->blocks[i]);
   child->blocks.resize(shared);
   // A shared block has the same tokens before it, and in it as many as both have computed.
   const int64_t common =
@@ -234,7 +291,7 @@ void KvManager::SwapIn(Sequence* s, StepPlan* plan) {
 }
 
 void KvManager::UnrefHost(int32_t block) {
-  host_pool_.Unref(block, false);
+  host_pool_.Unref(block, Content::kNone);
   if (host_pool_.refs(block) == 0) host_frees_.push_back(block);
 }
 
@@ -247,9 +304,7 @@ void KvManager::EndPlan() {
 
 void KvManager::ReleaseDeviceBlocks(Sequence* sequence) {
   // The tail goes first: a prefix without its tail is worth more than a tail without its prefix.
-  for (size_t i = sequence->blocks.size(); i-- > 0;) {
-    pool_.Unref(sequence->blocks[i], index_.Contains(sequence->blocks[i]));
-  }
+  for (size_t i = sequence->blocks.size(); i-- > 0;) Unref(sequence->blocks[i]);
   sequence->blocks.clear();
   sequence->num_published = 0;
 }

@@ -7,6 +7,8 @@
 //   K3  Nothing is half done: the caller asks first, and Grow with enough free blocks cannot fail.
 //   K4  Only full blocks of committed tokens are in the prefix index. Their content may still be on its way: steps run
 //       in order, so whatever a later plan reads has been written by then.
+//   K5  The prefix that a live request declares as shared is held: of its full blocks, those that nobody uses are
+//       evicted after all others. At most half of the blocks are held. Holds never take room from running requests.
 #ifndef QUIRE_COORDINATOR_KV_KV_MANAGER_H_
 #define QUIRE_COORDINATOR_KV_KV_MANAGER_H_
 
@@ -47,7 +49,8 @@ class KvManager {
   // Requires: the sequence holds nothing and nothing of it is in flight.
   struct PrefixMatch {
     std::vector<int32_t> blocks;
-    int64_t num_free = 0;  // of them, to be revived from the free list
+    int64_t num_free = 0;       // of them, to be revived from the free list
+    int64_t num_held_free = 0;  // of these, held
   };
   PrefixMatch Match(request::Sequence* sequence);
 
@@ -56,6 +59,15 @@ class KvManager {
 
   // Makes full blocks of committed tokens known to later requests.
   void Publish(request::Sequence* sequence);
+
+  // From now on the group's shared prefix is held, as far as the bound allows. Requires: it is not.
+  void Hold(request::SequenceGroup* group);
+  // No longer. No effect if it is not held.
+  void Unhold(request::SequenceGroup* group);
+  // Full blocks that are held, whether they have been computed or not.
+  int64_t num_held() const { return static_cast<int64_t>(holds_.size()); }
+  // CHECK-fails unless exactly the holds of these groups are there. Cost: linear in blocks and their prefixes.
+  void CheckHolds(const std::vector<const request::SequenceGroup*>& live) const;
 
   // Free blocks that one more token for every listed sequence takes, copies of shared blocks included. Exact.
   int64_t BlocksForOneMore(const std::vector<request::Sequence*>& sequences) const;
@@ -109,6 +121,9 @@ class KvManager {
   }
   bool WritesSharedBlock(const request::Sequence& sequence) const;
   int32_t TakeBlock();
+  void Unref(int32_t block);
+  bool Held(int32_t block) const { return !holds_.empty() && holds_.count(index_.KeyOf(block)) > 0; }
+  void SetHeld(request::SequenceGroup* group, int64_t block, bool held);
   // Extends the sequence's chain keys to its first `blocks` blocks of committed tokens.
   void ExtendKeys(request::Sequence* sequence, int64_t blocks);
   // The committed tokens of block i; valid until the next call.
@@ -121,9 +136,10 @@ class KvManager {
   BlockPool pool_;
   BlockPool host_pool_;
   PrefixIndex index_;
-  std::vector<int32_t> tokens_;                      // of BlockTokens
-  std::vector<int32_t> read_host_blocks_;            // by the plan being built
-  std::vector<int32_t> host_frees_;                  // the ranks have not been told of
+  std::unordered_map<request::BlockKey, int64_t, request::BlockKeyHash> holds_;  // requests that hold this block
+  std::vector<int32_t> tokens_;                                                  // of BlockTokens
+  std::vector<int32_t> read_host_blocks_;                                        // by the plan being built
+  std::vector<int32_t> host_frees_;                                              // the ranks have not been told of
   std::unordered_map<int32_t, int32_t> swapped_in_;  // host to device block, in the plan being built
   int64_t block_size_;
 };

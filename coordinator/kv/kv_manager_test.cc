@@ -80,7 +80,7 @@ TEST(KvManager, TokensThatFitCountsTheOpenBlock) {
 
 TEST(KvManagerDeathTest, BrokenReferencesAreBugs) {
   BlockPool pool(2);
-  EXPECT_DEATH(pool.Unref(0, false), "block 0 is free");
+  EXPECT_DEATH(pool.Unref(0, Content::kNone), "block 0 is free");
   EXPECT_DEATH(pool.Ref(7), "block 7 of 2");
   pool.Take();
   pool.Take();
@@ -90,18 +90,105 @@ TEST(KvManagerDeathTest, BrokenReferencesAreBugs) {
 TEST(BlockPool, ContentIsEvictedLastAndInTheOrderItWasLetGo) {
   BlockPool pool(4);
   for (int i = 0; i < 4; ++i) pool.Take();
-  pool.Unref(2, true);
-  pool.Unref(0, true);
-  pool.Unref(3, false);
+  pool.Unref(2, Content::kCached);
+  pool.Unref(0, Content::kCached);
+  pool.Unref(3, Content::kNone);
   pool.Ref(2);  // revived
-  pool.Unref(2, true);
+  pool.Unref(2, Content::kCached);
   EXPECT_EQ(pool.num_free(), 3);
   EXPECT_EQ(pool.Take(), 3);
   EXPECT_EQ(pool.Take(), 0);
   EXPECT_EQ(pool.Take(), 2);
-  pool.Unref(1, true);
-  pool.Forget(1);
-  EXPECT_EQ(pool.Take(), 1);
+}
+
+TEST(BlockPool, HeldContentIsEvictedBehindAllOther) {
+  BlockPool pool(4);
+  for (int i = 0; i < 4; ++i) pool.Take();
+  pool.Unref(0, Content::kHeld);
+  pool.Unref(1, Content::kHeld);
+  pool.Unref(2, Content::kCached);
+  pool.Unref(3, Content::kNone);
+  EXPECT_EQ(pool.num_free(), 4);
+  EXPECT_EQ(pool.num_held_free(), 2);
+  pool.SetHeld(0, false);  // behind 2, which was let go before it became ordinary
+  EXPECT_EQ(pool.num_held_free(), 1);
+  for (int32_t block : {3, 2, 0, 1}) EXPECT_EQ(pool.Take(), block);
+  EXPECT_EQ(pool.num_held_free(), 0);
+  pool.SetHeld(1, true);  // used: no effect
+  EXPECT_EQ(pool.num_held_free(), 0);
+  pool.Unref(2, Content::kCached);
+  pool.SetHeld(2, true);
+  pool.Ref(2);
+  EXPECT_EQ(pool.num_held_free(), 0);
+}
+
+struct Holder {
+  Holder(int64_t tokens, int64_t shared, int32_t first = 1) {
+    group.sequences.resize(1);
+    group.sequences[0].group = &group;
+    for (int64_t i = 0; i < tokens; ++i) group.request.prompt_ids.push_back(first + static_cast<int32_t>(i));
+    group.request.shared_prefix_tokens = shared;
+  }
+  // Computes the whole prompt, and leaves it in the cache.
+  void Compute(KvManager* kv) {
+    StepPlan plan;
+    Sequence* s = &group.sequences[0];
+    kv->Grow(s, group.prompt_len(), &plan, nullptr);
+    kv->Publish(s);
+    kv->Release(s);
+  }
+  SequenceGroup group;
+};
+
+TEST(KvManager, AHeldPrefixOutlivesWhatWasLetGoLater) {
+  for (const int64_t shared : {0, 9}) {
+    KvManager kv({true, "0123456789abcdef"}, 10, 0, 4);
+    Holder waiting(13, shared), other(17, 0, 100);
+    kv.Hold(&waiting.group);
+    EXPECT_EQ(kv.num_held(), shared / 4);
+    waiting.Compute(&kv);  // by a request that was there before
+    EXPECT_EQ(kv.pool().num_held_free(), shared / 4);
+    other.Compute(&kv);
+    StepPlan plan;
+    Holder third(29, 0, 200);
+    kv.Grow(&third.group.sequences[0], 29, &plan, nullptr);
+    EXPECT_EQ(static_cast<int64_t>(kv.Match(&waiting.group.sequences[0]).blocks.size()), shared / 4);
+    kv.CheckHolds({&waiting.group});
+    kv.Unhold(&waiting.group);
+    EXPECT_EQ(kv.pool().num_held_free(), 0);
+    kv.CheckHolds({});
+    // Nothing of it is in the way of a request that takes everything.
+    kv.Release(&third.group.sequences[0]);
+    kv.Grow(&third.group.sequences[0], 40, &plan, nullptr);
+    EXPECT_EQ(kv.pool().num_free(), 0);
+  }
+}
+
+TEST(KvManager, TheLastOfSeveralRequestsLetsGo) {
+  KvManager kv({true, "0123456789abcdef"}, 10, 0, 4);
+  Holder a(8, 8), b(12, 12), stranger(8, 8);
+  stranger.group.request.tenant = "other";
+  for (Holder* h : {&a, &b, &stranger}) kv.Hold(&h->group);
+  EXPECT_EQ(kv.num_held(), 5) << "two blocks in common, one of b, and two under another tenant's key: half of all";
+  a.Compute(&kv);
+  kv.Unhold(&a.group);
+  EXPECT_EQ(kv.pool().num_held_free(), 2);
+  kv.CheckHolds({&b.group, &stranger.group});
+  kv.Unhold(&b.group);
+  EXPECT_EQ(kv.pool().num_held_free(), 0);
+}
+
+TEST(KvManager, HalfOfTheBlocksCanBeHeld) {
+  KvManager kv({true, "0123456789abcdef"}, 10, 0, 4);
+  Holder longer(37, 37), same(9, 8), late(9, 9, 500);
+  kv.Hold(&longer.group);
+  kv.Hold(&late.group);
+  EXPECT_EQ(kv.num_held(), 5);
+  EXPECT_EQ(longer.group.num_held_blocks, 5);
+  EXPECT_EQ(late.group.num_held_blocks, 0);
+  kv.Hold(&same.group);
+  EXPECT_EQ(same.group.num_held_blocks, 2) << "what is held already counts once";
+  kv.CheckHolds({&longer.group, &late.group, &same.group});
 }
 
 TEST(KvManager, SwapMovesSharedBlocksOnceAndBringsThemBackShared) {

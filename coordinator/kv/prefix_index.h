@@ -41,17 +41,15 @@ class PrefixIndex {
   // Forgets what the block holds, if anything.
   void Erase(int32_t block);
   bool Contains(int32_t block) const { return !keys_[block].IsNull(); }
+  // Under which the block is known; null if it is not.
+  const BlockKey& KeyOf(int32_t block) const { return keys_[block]; }
 
   int64_t size() const { return static_cast<int64_t>(blocks_.size()); }
 
  private:
-  struct Hash {
-    size_t operator()(const BlockKey& key) const { return static_cast<size_t>(key.low); }
-  };
-
   int64_t block_size_;
   std::string secret_;
-  std::unordered_map<BlockKey, int32_t, Hash> blocks_;
+  std::unordered_map<BlockKey, int32_t, request::BlockKeyHash> blocks_;
   std::vector<BlockKey> keys_;   // by block; null = no entry
   std::vector<int32_t> tokens_;  // [num_blocks, block_size]
 };

@@ -40,7 +40,7 @@ void BeamSearch::Rank(const std::vector<const Row*>& rows, const std::vector<int
   }
 }
 
-void BeamSearch::Select(const std::vector<Candidate>& candidates, const std::vector<bool>& ends, int64_t length,
+void BeamSearch::Select(const std::vector<Candidate>& candidates, const std::vector<bool>& ends,
                         std::vector<size_t>* running) {
   running->clear();
   ended_.clear();

@@ -56,10 +56,9 @@ class BeamSearch {
   void Rank(const std::vector<const Row*>& rows, const std::vector<int32_t>& banned,
             std::vector<Candidate>* best) const;
 
-  // Ends the round. `ends`: by candidate, whether it ends the text (end id, stop string or length); `length`: tokens of
-  // the output with the candidate's. `running`: the candidates that run on, best first: they are the next order.
-  void Select(const std::vector<Candidate>& candidates, const std::vector<bool>& ends, int64_t length,
-              std::vector<size_t>* running);
+  // Ends the round. `ends`: by candidate, whether it ends the text (end id, stop string or length). `running`: the
+  // candidates that run on, best first: they are the next order.
+  void Select(const std::vector<Candidate>& candidates, const std::vector<bool>& ends, std::vector<size_t>* running);
 
   // Candidates of the last Select that may enter the hypotheses, best first. The caller fills in what Enter returns.
   const std::vector<size_t>& ended() const { return ended_; }
@@ -71,10 +70,6 @@ class BeamSearch {
 
   // Best first. Ends the search.
   std::vector<Hypothesis> TakeHypotheses();
-  size_t num_hypotheses() const { return hypotheses_.size(); }
-  size_t num_running() const { return scores_.size(); }
-  // Sum of log-probs of a running beam.
-  float score(size_t beam) const { return scores_[beam]; }
   // Entries to ask the ranks for.
   int32_t row_size() const { return row_size_ + num_banned_; }
 

@@ -26,10 +26,10 @@ std::vector<Candidate> Rank(const BeamSearch& search, const std::vector<const Ro
   return best;
 }
 
-std::vector<size_t> Select(BeamSearch* search, const std::vector<Candidate>& candidates, const std::vector<bool>& ends,
-                           int64_t length) {
+std::vector<size_t> Select(BeamSearch* search, const std::vector<Candidate>& candidates,
+                           const std::vector<bool>& ends) {
   std::vector<size_t> running;
-  search->Select(candidates, ends, length, &running);
+  search->Select(candidates, ends, &running);
   return running;
 }
 
@@ -47,8 +47,7 @@ TEST(BeamSearchTest, RanksOverAllBeamsBySum) {
   const Row first = {{7, -1}, {3, -2}, {4, -3}, {5, -4}};
   std::vector<Candidate> c = Rank(search, {&first});
   ASSERT_EQ(c.size(), 4u);
-  EXPECT_EQ(Select(&search, c, {false, false, false, false}, 1), (std::vector<size_t>{0, 1}));
-  EXPECT_EQ(search.num_running(), 2u);
+  EXPECT_EQ(Select(&search, c, {false, false, false, false}), (std::vector<size_t>{0, 1}));
   const Row a = {{1, -5}, {2, -6}, {3, -7}, {4, -8}}, b = {{9, -0.5f}, {8, -1}, {7, -9}, {6, -9}};
   c = Rank(search, {&a, &b});
   EXPECT_EQ(c[0].beam, 1u);
@@ -63,7 +62,7 @@ TEST(BeamSearchTest, EqualSumsGoToTheBetterBeamThenTheLowerToken) {
   const SamplingParams p = Params(2);
   BeamSearch search(p, 4);
   const Row row = {{2, -1}, {9, -1}};
-  Select(&search, Rank(search, {&row}), {false, false}, 1);
+  Select(&search, Rank(search, {&row}), {false, false});
   const Row same = {{4, -1}, {5, -1}};
   const std::vector<Candidate> c = Rank(search, {&same, &same});
   std::vector<std::pair<size_t, int32_t>> got;
@@ -76,7 +75,7 @@ TEST(BeamSearchTest, OnlyTheBestOnesMayEnd) {
   BeamSearch search(p, 4);
   const Row row = {{0, -1}, {1, -2}, {2, -3}, {3, -4}};
   const std::vector<Candidate> c = Rank(search, {&row});
-  EXPECT_EQ(Select(&search, c, {true, false, true, false}, 1), (std::vector<size_t>{1, 3}));
+  EXPECT_EQ(Select(&search, c, {true, false, true, false}), (std::vector<size_t>{1, 3}));
   EXPECT_EQ(search.ended(), std::vector<size_t>{0});  // the third stands by and is not among the best two
 }
 
@@ -107,7 +106,7 @@ bool DoneWith(float hypothesis, EarlyStopping early, float penalty) {
   const SamplingParams p = Params(1, penalty, early);
   BeamSearch search(p, 2);
   const Row row = {{5, -6}, {6, -7}};
-  Select(&search, Rank(search, {&row}), {false, false}, 2);
+  Select(&search, Rank(search, {&row}), {false, false});
   if (hypothesis < 0) search.Enter(hypothesis, 1);
   return search.Done(2);
 }
@@ -127,7 +126,7 @@ TEST(BeamSearchTest, EndsWhenNothingRunsOn) {
   const SamplingParams p = Params(2);
   BeamSearch search(p, 4);
   const Row row = {{5, -6}, {6, -7}};
-  EXPECT_TRUE(Select(&search, Rank(search, {&row}), {true, true}, 10).empty());
+  EXPECT_TRUE(Select(&search, Rank(search, {&row}), {true, true}).empty());
   EXPECT_TRUE(search.Done(10));
 }
 

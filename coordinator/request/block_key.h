@@ -2,6 +2,7 @@
 #ifndef QUIRE_COORDINATOR_REQUEST_BLOCK_KEY_H_
 #define QUIRE_COORDINATOR_REQUEST_BLOCK_KEY_H_
 
+#include <cstddef>
 #include <cstdint>
 
 namespace quire::request {
@@ -12,6 +13,10 @@ struct BlockKey {
 
   bool IsNull() const { return low == 0 && high == 0; }
   bool operator==(const BlockKey& other) const { return low == other.low && high == other.high; }
+};
+
+struct BlockKeyHash {
+  size_t operator()(const BlockKey& key) const { return static_cast<size_t>(key.low); }
 };
 
 }  // namespace quire::request

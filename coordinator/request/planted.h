@@ -43,6 +43,7 @@ enum class Defect : uint8_t {
   kBeamTokenNotGiven,
   kDroppedBeamKeepsBlocks,
   kPromptRowsSkipped,
+  kHoldOutlivesRequest,
   kCount,
 };
 
@@ -77,6 +78,7 @@ inline constexpr std::array<const char*, static_cast<size_t>(Defect::kCount)> kD
     "the ranks are not given a beam's token",
     "a beam that is given up keeps its blocks",
     "cached prompt positions are not scored",
+    "a shared prefix is held beyond its request",
 };
 static_assert(kDefectNames.back() != nullptr, "every defect has a name");
 

@@ -59,6 +59,7 @@ struct Request {
   std::string tenant;      // given by the server, never by the client: salts the prefix cache, shares service fairly
   int32_t priority = 0;    // lower first; only under the priority policy
   absl::Time deadline = absl::InfiniteFuture();
+  int64_t shared_prefix_tokens = 0;  // of the prompt, declared as shared: their full blocks stay cached while it lives
   // Makes the text decoder of one choice. Called on the engine thread; null = no text (ids only).
   std::function<std::unique_ptr<OutputDecoder>()> make_decoder;
 };

@@ -104,6 +104,7 @@ struct alignas(64) SequenceGroup {
   CrashRecord crashes;           // replica losses while running
   int64_t num_prompt_rows = 0;   // prompt positions, but the first, whose log-probs have come back
   int64_t request_bytes = 0;     // memory that the request takes
+  int64_t num_held_blocks = 0;   // of its shared prefix (KvManager::Hold)
   absl::Time arrival;
   absl::Time first_scheduled = absl::InfiniteFuture();
 

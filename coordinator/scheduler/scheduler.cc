@@ -17,7 +17,7 @@ using request::SequenceGroup;
 
 namespace {
 
-// Cost of a token for its tenant: generated ones take a step each.
+// Cost of a prompt's token for its tenant (beside kGeneratedCost).
 constexpr double kPromptCost = 1;
 
 RankSampling MakeRankSampling(const Sequence& sequence, const std::vector<int32_t>& eos_ids) {
@@ -99,6 +99,7 @@ int64_t Scheduler::WorstCaseBlocks(const SequenceGroup& group) const {
 void Scheduler::Add(SequenceGroup* group) {
   group->service = tenants_.Arrive(group->request.tenant);
   has_suspects_ |= group->runs_alone();
+  kv_.Hold(group);
   waiting_.Add(group);
 }
 
@@ -192,6 +193,7 @@ void Scheduler::Remove(SequenceGroup* group) {
   for (Sequence& s : group->sequences) {
     if (!Planted(Defect::kCancelKeepsReference) || s.index == 0 || s.finished) Release(&s, &finished_);
   }
+  if (!Planted(Defect::kHoldOutlivesRequest)) kv_.Unhold(group);
   tenants_.Leave(group->request.tenant);
   group->service = nullptr;
   if (waiting_.Remove(group)) return;
@@ -212,12 +214,14 @@ void Scheduler::Reset(const ReplicaInfo& replica) {
       Hit(Probe::kLostWhileSwappedOut, !s.host_blocks.empty());
       kv_.Release(&s);
     }
+    kv_.Unhold(group);
   });
   running_.clear();
   finished_.clear();  // the new ranks know nothing
   CHECK_EQ(kv_.pool().num_used(), 0) << "blocks leaked";
   CHECK_EQ(num_seqs_, 0);
   kv_ = kv::KvManager(options_.kv, replica.device_blocks, replica.host_blocks, replica.block_size);
+  waiting_.ForEach([this](SequenceGroup* group) { kv_.Hold(group); });
   eos_token_ids_ = replica.eos_token_ids;
 }
 

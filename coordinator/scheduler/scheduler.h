@@ -150,8 +150,12 @@ class Scheduler {
   void Charge(request::Sequence* sequence, double tokens);
   request::SequenceGroup* NextSuspect() const;
   void MakeWayForSuspects();
-  // Free blocks that the group takes until all that is known of it is computed.
-  int64_t BlocksToCome(request::SequenceGroup* group);
+  // Free blocks that the group takes until all that is known of it is computed, and how many of them are held.
+  struct Need {
+    int64_t blocks = 0;
+    int64_t held = 0;
+  };
+  Need BlocksToCome(request::SequenceGroup* group);
   // `promised` blocks are free but others need them to finish their prompts.
   bool CanAdmit(request::SequenceGroup* group, int64_t promised);
   bool SpentFit(const request::SequenceGroup& group) const;

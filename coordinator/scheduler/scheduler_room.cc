@@ -34,15 +34,16 @@ void Scheduler::MakeWayForSuspects() {
   while (!running_.empty() && !Planted(Defect::kSuspectHasCompany)) StepBack(running_.size() - 1);
 }
 
-int64_t Scheduler::BlocksToCome(SequenceGroup* group) {
-  int64_t blocks = 0;
+Scheduler::Need Scheduler::BlocksToCome(SequenceGroup* group) {
+  Need need;
   group->ForEachLive([&](Sequence& s) {
-    blocks += kv_.BlocksFor(s.num_known()) - static_cast<int64_t>(s.blocks.size());
+    need.blocks += kv_.BlocksFor(s.num_known()) - static_cast<int64_t>(s.blocks.size());
     if (s.seq >= 0 || !s.host_blocks.empty()) return;
     const kv::KvManager::PrefixMatch match = kv_.Match(&s);
-    blocks += match.num_free - static_cast<int64_t>(match.blocks.size());
+    need.blocks += match.num_free - static_cast<int64_t>(match.blocks.size());
+    need.held += match.num_held_free;
   });
-  return blocks;
+  return need;
 }
 
 // R2 of preemption.h.
@@ -66,16 +67,20 @@ bool Scheduler::CanAdmit(SequenceGroup* group, int64_t promised) {
   // A reserve for the running groups, so that admission does not cause preemption at once: what they grow by in the
   // next half block's worth of steps.
   const int64_t reserve = running_.empty() ? 0 : 1 + kv_.pool().num_total() / 100 + num_seqs_ / 2;
-  const int64_t blocks = BlocksToCome(group) + promised, free = kv_.pool().num_free();
+  const Need need = BlocksToCome(group);
+  const int64_t blocks = need.blocks + promised, free = kv_.pool().num_free();
+  // While others run nobody enters at the cost of a prefix that is held: a running group may, before it preempts.
+  const int64_t held = running_.empty() ? 0 : std::max<int64_t>(0, kv_.pool().num_held_free() - need.held);
   Hit(Probe::kAdmissionKeepsReserve, blocks <= free && blocks + reserve > free);
-  return blocks + reserve <= free;
+  Hit(Probe::kAdmissionSparesHeld, blocks + reserve <= free && blocks + reserve + held > free);
+  return blocks + reserve + held <= free;
 }
 
 void Scheduler::Admit() {
   int64_t tokens = 0, promised = 0;  // blocks, to prompts that are computed in part
   for (const PrefillShare& prefill : prefills_) {
     tokens += prefill.remaining;
-    promised += BlocksToCome(prefill.group);
+    promised += BlocksToCome(prefill.group).blocks;
   }
   num_crowded_out_ = 0;
   while (!waiting_.empty() && budget_ > 0) {
@@ -91,7 +96,7 @@ void Scheduler::Admit() {
     admitted_tokens_ += group->prompt_len();
     Hit(Probe::kAdmittedBeforeOlder, !running_.empty() && group->id < running_.back()->id);
     running_.insert(Planted(Defect::kResumedOutOfOrder) ? running_.end() : PlaceOf(*group), group);
-    promised += BlocksToCome(group);
+    promised += BlocksToCome(group).blocks;
     const PrefillShare prefill = {group, PrefillRemaining(group), 0};
     tokens += prefill.remaining;
     prefills_.insert(

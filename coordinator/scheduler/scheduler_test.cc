@@ -59,6 +59,37 @@ class SchedulerTest : public ::testing::Test {
   std::vector<Sequence*> samples_;
 };
 
+// While something runs nobody enters at the cost of a prefix that a waiting request holds; growth may take it.
+TEST_F(SchedulerTest, AdmissionSparesAHeldPrefix) {
+  for (const int64_t shared : {0, 17}) {
+    Make(4, 100, 20);
+    SequenceGroup* first = Add(20, 1, 1, "h");
+    Step();  // its blocks are in the cache
+    scheduler_->Remove(first);
+    SequenceGroup* running = Add(4, 60);
+    Step();
+    SequenceGroup* big = Add(60, 1);  // leaves no block of the prefix, where none is held
+    groups_.push_back(std::make_unique<SequenceGroup>());
+    SequenceGroup* holder = groups_.back().get();
+    holder->id = groups_.size();
+    holder->request.prompt_ids.assign(first->request.prompt_ids.begin(), first->request.prompt_ids.end());
+    holder->request.prompt_ids.resize(70, 9);
+    holder->request.tenant = "h";
+    holder->request.params.max_tokens = 1;
+    holder->request.shared_prefix_tokens = shared;
+    holder->sequences.resize(1);
+    holder->sequences[0].group = holder;
+    scheduler_->Add(holder);
+    Step();
+    EXPECT_EQ(scheduler_->waiting().Contains(*big), shared > 0);
+    scheduler_->Remove(running);  // with nobody running it need not be spared any more
+    Step();
+    EXPECT_FALSE(scheduler_->waiting().Contains(*big));
+    scheduler_.reset();
+    groups_.clear();
+  }
+}
+
 TEST_F(SchedulerTest, PromptsAreCutToTheTokenBudget) {
   Make(4, 8, 100);
   Add(20);

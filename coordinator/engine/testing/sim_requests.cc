@@ -73,6 +73,10 @@ const RequestKind kRequestKinds[] = {
        r->weight = 2;
      }},
     {0.1, [](SimLoop*, const SimModel&, Request* r) { r->tenant = "third"; }},
+    {0.25,
+     [](SimLoop* d, const SimModel&, Request* r) {
+       r->shared_prefix_tokens = d->Uniform(1, static_cast<int64_t>(r->prompt_ids.size()));
+     }},
     {0.5, [](SimLoop* d, const SimModel&, Request* r) { r->priority = static_cast<int32_t>(d->Uniform(-1, 1)); }},
     {0.02,
      [](SimLoop* d, const SimModel& m, Request* r) {  // larger than the cache, or nearly
