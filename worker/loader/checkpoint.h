@@ -1,9 +1,9 @@
-// The tensors of a Hugging Face directory: one model.safetensors, or the files that its index names. All mapped,
-// nothing copied.
+// The tensors of a Hugging Face directory: one model.safetensors, or the files that its index names; where there is
+// neither, pytorch_model.bin or its index. All mapped, nothing copied.
 //
 // Thread rule: Open and Release on the loading thread; reading from any.
 // Invariants:
-//   K1  Every tensor lies inside its mapped file and has passed the checks of safetensors.h.
+//   K1  Every tensor lies inside its mapped file and has passed the checks of safetensors.h or torch_file.h.
 //   K2  With an index, the tensors are exactly those of its weight_map, each found in the file that it names.
 #ifndef QUIRE_WORKER_LOADER_CHECKPOINT_H_
 #define QUIRE_WORKER_LOADER_CHECKPOINT_H_
@@ -25,14 +25,16 @@ struct CheckpointTensor {
   SafetensorsEntry entry;
   const MappedFile* file = nullptr;
   const uint8_t* data = nullptr;
+  std::vector<int64_t> strides;  // in elements, one per axis; empty: row-major without gaps
 
+  // From the first element to behind the last one.
   int64_t size_bytes() const { return entry.end - entry.begin; }
 };
 
 class Checkpoint final {
  public:
-  // Errors: NOT_FOUND no safetensors in the directory, or a file of the index missing; INVALID_ARGUMENT, naming file
-  // and tensor.
+  // Errors: NOT_FOUND no weights in the directory, or a file of the index missing; INVALID_ARGUMENT, naming file and
+  // tensor; UNIMPLEMENTED what torch_file.h refuses.
   static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::string& model_dir);
 
   // By name, ascending.
@@ -40,23 +42,32 @@ class Checkpoint final {
   // Null if there is none.
   const CheckpointTensor* Find(const std::string& name) const;
 
-  // The tensor as the kernels read it. Valid until Release(tensor), else as long as the checkpoint.
-  // A file whose data do not lie on their type's border (the format allows it) costs a copy of the tensor.
-  // Requires: a float type, 1 to 4 axes.
+  // The tensor as the kernels read it, with the strides that the file has. Valid until Release(tensor), else as long as
+  // the checkpoint. A file whose data do not lie on their type's border (the format allows it) costs a copy of the
+  // tensor. Requires: a float type, 1 to 4 axes.
   kernels::TensorView View(const CheckpointTensor& tensor);
+
+  // The same, row-major without gaps: costs a copy where the file has it otherwise.
+  kernels::TensorView RowMajorView(const CheckpointTensor& tensor);
+
+  // Lets the disk work on these rows of the tensor. Requires: at least one axis.
+  void Prefetch(const CheckpointTensor& tensor, int64_t first_row, int64_t num_rows) const;
 
   // Gives back the memory that reading this tensor took.
   void Release(const CheckpointTensor& tensor);
 
  private:
   Checkpoint() = default;
-  absl::Status AddFile(const std::string& path, const std::map<std::string, std::string>* weight_map,
-                       const std::string& file_name);
-  absl::Status OpenSharded(const std::string& model_dir, const std::string& index_path);
+  struct Naming;
+  absl::Status AddFile(const Naming& naming, const std::string& model_dir, const std::string& file_name,
+                       const std::map<std::string, std::string>* weight_map);
+  absl::Status OpenSharded(const Naming& naming, const std::string& model_dir);
+  const uint8_t* AlignedData(const CheckpointTensor& tensor);
 
   std::vector<std::unique_ptr<MappedFile>> files_;
   std::map<std::string, CheckpointTensor> tensors_;
-  std::map<std::string, std::vector<uint8_t>> aligned_copies_;  // by tensor name
+  std::map<std::string, std::vector<uint8_t>> aligned_copies_;    // by tensor name
+  std::map<std::string, std::vector<uint8_t>> row_major_copies_;  // likewise
 };
 
 }  // namespace quire::worker

@@ -136,6 +136,16 @@ TEST(CheckpointTest, BadIndexesGetOneMessage) {
   }
 }
 
+TEST(CheckpointTest, SafetensorsGoBeforeTorchFiles) {
+  const std::string dir = MakeDir("both");
+  Write(dir + "/pytorch_model.bin", "no archive");
+  auto torch = Checkpoint::Open(dir);
+  EXPECT_TRUE(absl::IsInvalidArgument(torch.status())) << torch.status();
+  EXPECT_THAT(std::string(torch.status().message()), HasSubstr("pytorch_model.bin: no zip archive"));
+  Write(dir + "/model.safetensors", FileOf({"a"}));
+  EXPECT_TRUE(Checkpoint::Open(dir).ok());
+}
+
 TEST(CheckpointTest, DirectoriesWithoutWeightsAreNamed) {
   const std::string dir = MakeDir("nothing");
   EXPECT_TRUE(absl::IsNotFound(Checkpoint::Open(dir).status()));

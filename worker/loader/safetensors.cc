@@ -41,13 +41,6 @@ const StoredType kStoredTypes[] = {
     {"F6_E3M2", 6, {}},
 };
 
-const StoredType* FindStoredType(absl::string_view name) {
-  for (const StoredType& type : kStoredTypes) {
-    if (name == type.name) return &type;
-  }
-  return nullptr;
-}
-
 // Takes the header apart while it is parsed, so that no tree of a hostile header is ever built. The first complaint
 // wins.
 class HeaderSax final : public nlohmann::json_sax<json> {
@@ -226,6 +219,13 @@ std::string CheckTiling(const std::vector<SafetensorsEntry>& entries, int64_t da
 }
 
 }  // namespace
+
+const StoredType* FindStoredType(absl::string_view name) {
+  for (const StoredType& type : kStoredTypes) {
+    if (name == type.name) return &type;
+  }
+  return nullptr;
+}
 
 std::string DescribeEntry(const SafetensorsEntry& entry) {
   return absl::StrCat(entry.type->name, "[", absl::StrJoin(entry.shape, ","), "]");

@@ -34,6 +34,9 @@ struct StoredType {
   std::optional<kernels::DType> dtype;  // set iff the kernels read it as a weight
 };
 
+// By its name in the format; null if there is none.
+const StoredType* FindStoredType(absl::string_view name);
+
 struct SafetensorsEntry {
   std::string name;
   const StoredType* type = nullptr;  // static

@@ -66,7 +66,9 @@ class WeightLoader {
 void AppendFloats(const TensorView& view, const RowSpan& span, std::vector<float>* out) {
   kernels::Dispatch(view.dtype, [&](auto zero) {
     const auto* data = view.as<const decltype(zero)>();
-    for (int64_t i = 0; i < span.count; ++i) out->push_back(kernels::Widen(data[span.begin + i * span.step]));
+    for (int64_t i = 0; i < span.count; ++i) {
+      out->push_back(kernels::Widen(data[(span.begin + i * span.step) * view.stride[0]]));
+    }
   });
 }
 
@@ -113,13 +115,12 @@ void WeightLoader::Prefetch(const PackJob& job) const {
   for (const Role role : job.roles) {
     const BoundTensor& bound = BoundOf(role, Part::kWeight, job.layer);
     const CheckpointTensor& source = *bound.source;
-    // A slice of columns touches every page of its rows.
-    const ShardRange rows = ShardRows(shard_, spec_, role);
-    const int64_t row_bytes = bound.transposed ? 0 : source.size_bytes() / source.entry.shape[0];
     // Runs of a fused tensor lie between those of its other roles: all of it is wanted soon.
     const bool is_whole = bound.transposed || bound.run_rows != bound.rows;
-    const int64_t begin = is_whole ? 0 : row_bytes * (bound.begin + rows.begin);
-    source.file->Prefetch(source.data + begin, is_whole ? source.size_bytes() : row_bytes * rows.count);
+    // A slice of columns touches every page of its rows.
+    const ShardRange rows = ShardRows(shard_, spec_, role);
+    weights_->checkpoint->Prefetch(source, is_whole ? 0 : bound.begin + rows.begin,
+                                   is_whole ? source.entry.shape[0] : rows.count);
   }
 }
 
@@ -197,7 +198,7 @@ void WeightLoader::LoadNorm(Role role, int64_t layer, NormWeights* out) {
 // Not packed and not released: the rows are looked up where the file has them.
 TensorView WeightLoader::WholeTable(Role role) {
   const BoundTensor& bound = binding_.Get(role, Part::kWeight);
-  return bound.source == nullptr ? TensorView() : weights_->checkpoint->View(*bound.source);
+  return bound.source == nullptr ? TensorView() : weights_->checkpoint->RowMajorView(*bound.source);
 }
 
 void WeightLoader::Stage(const std::vector<float>& values, TensorView* out) {
