@@ -3,6 +3,8 @@
 import torch
 import transformers
 
+import remote_cases
+
 TABLE = dict(vocab_size=67, bos_token_id=0, eos_token_id=1, pad_token_id=2)
 SIZES = dict(TABLE, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=320)
 GATED = dict(SIZES, intermediate_size=56, num_key_value_heads=2)
@@ -47,12 +49,12 @@ FAMILIES = {
     "opt": ("OPT", dict(SIZES, ffn_dim=56, word_embed_proj_dim=32)),
     "gpt_bigcode": ("GPTBigCode", dict(GPT, multi_query=True)),
     "gpt_bigcode_mha": ("GPTBigCode", dict(GPT, multi_query=False)),
-    "internlm2": ("Llama", dict(GATED, **rope(theta=1e6))),
     "rope_linear": ("Llama", dict(GATED, **rope("linear", factor=4.0))),
     "rope_dynamic": ("Llama", dict(GATED, **rope("dynamic", factor=4.0))),
     "rope_yarn":
         ("Llama",
          dict(LONG, **rope("yarn", factor=4.0, original_max_position_embeddings=1024))),
+    **remote_cases.FAMILIES,
 }
 
 
@@ -85,35 +87,3 @@ def randomize(model, seed):
             else:
                 p.copy_(z / p.shape[1]**0.5)
     return model.eval()
-
-
-def internlm2_files(config, state):
-    """A model that transformers lacks: LLaMA's graph under other names, with q, k and v of a group in one matrix."""
-    config = dict(config, architectures=["InternLM2ForCausalLM"], model_type="internlm2")
-    names = {
-        "embed_tokens": "tok_embeddings",
-        "self_attn.o_proj": "attention.wo",
-        "input_layernorm": "attention_norm",
-        "post_attention_layernorm": "ffn_norm",
-        "mlp.gate_proj": "feed_forward.w1",
-        "mlp.up_proj": "feed_forward.w3",
-        "mlp.down_proj": "feed_forward.w2",
-        "lm_head": "output"
-    }
-    heads, groups = config["num_attention_heads"], config["num_key_value_heads"]
-    out = {}
-    for key, value in state.items():
-        if "_proj" in key and "self_attn" in key and "o_proj" not in key:
-            continue
-        for old, new in names.items():
-            key = key.replace(old, new)
-        out[key] = value
-    for layer in range(config["num_hidden_layers"]):
-        q, k, v = (state[f"model.layers.{layer}.self_attn.{c}_proj.weight"] for c in "qkv")
-        q, k, v = q.view(groups, heads // groups, -1, q.shape[1]), k.view(groups, 1, -1, q.shape[1]), v.view(
-            groups, 1, -1, q.shape[1])
-        out[f"model.layers.{layer}.attention.wqkv.weight"] = torch.cat([q, k, v], 1).reshape(-1, q.shape[3])
-    return config, out
-
-
-FILES = {"internlm2": internlm2_files}

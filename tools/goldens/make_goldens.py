@@ -26,6 +26,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 import family_cases
+import remote_cases
 
 LENGTHS = (1, 7, 24, 200)
 GREEDY_LENGTHS = (7, 24)
@@ -322,14 +323,17 @@ def make_gpt2(root):
 
 def make_family(root, name):
     """Config and names are the ones that the library saves."""
-    model, tensors, facts = search_seed(lambda: family_cases.build(name), 5000, fill=family_cases.randomize)
+    after = remote_cases.AFTER_FILL.get(name, lambda model: model)
+    fill = lambda model, seed: after(family_cases.randomize(model, seed))
+    model, tensors, facts = search_seed(lambda: family_cases.build(name), 5000, fill=fill)
     report(name, facts)
     with tempfile.TemporaryDirectory() as saved:
         model.save_pretrained(saved)
         config = json.loads((pathlib.Path(saved) / "config.json").read_text())
         state = load_file(pathlib.Path(saved) / "model.safetensors")
-    if name in family_cases.FILES:
-        config, state = family_cases.FILES[name](config, state)
+    if name in remote_cases.FILES:
+        config, state = remote_cases.FILES[name](config, state)
+        state = {k: v.contiguous() for k, v in state.items()}
     write_single(root / name, config, state, (tensors, facts))
 
 

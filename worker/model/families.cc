@@ -2,9 +2,11 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "worker/loader/bounded_json.h"
@@ -13,6 +15,8 @@ namespace quire::worker {
 namespace {
 
 using kernels::ActivationKind;
+
+constexpr double kThetaMin = 1e-3, kThetaMax = 1e12;
 
 bool Contains(const std::vector<const char*>& names, const std::string& name) {
   for (const char* candidate : names) {
@@ -42,15 +46,26 @@ bool FlagOr(const HfConfig& config, const char* key, bool absent) {
   return found == config.flags.end() ? absent : found->second;
 }
 
-bool IsSelected(const FamilyRow& row, const HfConfig& config) {
-  return row.selector_key == nullptr || FlagOr(config, row.selector_key, false) == row.selector_value;
-}
-
 // The key may be null: the family has none.
 double NumberOr(const HfConfig& config, const char* key, double absent) {
   if (key == nullptr) return absent;
   const auto found = config.numbers.find(key);
   return found == config.numbers.end() ? absent : found->second;
+}
+
+bool Holds(const Condition& condition, const HfConfig& config) {
+  if (condition.kind == Condition::kNameHas) return absl::StrContains(config.name_or_path, condition.key);
+  const auto flag = config.flags.find(condition.key);
+  const auto number = config.numbers.find(condition.key);
+  const bool is_flag = flag != config.flags.end(), is_there = is_flag || number != config.numbers.end();
+  if (condition.kind != Condition::kEquals) return is_there == (condition.kind == Condition::kIsThere);
+  const double value = is_flag ? flag->second : is_there ? number->second : condition.absent;
+  return value == condition.value;
+}
+
+bool IsSelected(const FamilyRow& row, const HfConfig& config) {
+  return std::all_of(row.conditions.begin(), row.conditions.end(),
+                     [&](const Condition& condition) { return Holds(condition, config); });
 }
 
 absl::Status CheckFixedFlags(const FamilyRow& family, const HfConfig& config) {
@@ -69,20 +84,16 @@ absl::Status Require(const HfConfig& config, const char* key, std::optional<int6
   return absl::OkStatus();
 }
 
-absl::Status ReadSizes(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
-  if (absl::Status s = Require(config, "vocab_size", config.vocab_size, &spec->vocab_size); !s.ok()) return s;
-  if (absl::Status s = Require(config, "hidden_size", config.hidden_size, &spec->hidden_size); !s.ok()) return s;
-  if (absl::Status s = Require(config, "num_hidden_layers", config.num_layers, &spec->num_layers); !s.ok()) return s;
-  if (absl::Status s = Require(config, "num_attention_heads", config.num_heads, &spec->num_heads); !s.ok()) return s;
-  std::optional<int64_t> max_position = config.max_position;
-  if (!max_position.has_value() && family.default_max_position > 0) max_position = family.default_max_position;
-  if (absl::Status s = Require(config, "max_position_embeddings", max_position, &spec->max_position); !s.ok()) return s;
-  std::optional<int64_t> ffn_size = config.ffn_size;
-  if (!ffn_size.has_value() && family.default_ffn_multiple > 0)
-    ffn_size = family.default_ffn_multiple * spec->hidden_size;
-  if (absl::Status s = Require(config, "intermediate_size", ffn_size, &spec->ffn_size); !s.ok()) return s;
-
+absl::Status ReadHeads(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
   spec->num_kv_heads = config.num_kv_heads.value_or(spec->num_heads);
+  if (family.kv_heads_key != nullptr) {
+    const double heads = NumberOr(config, family.kv_heads_key, 1);
+    if (!(heads >= 1 && heads <= spec->num_heads && heads == std::floor(heads))) {
+      return absl::InvalidArgumentError(absl::StrCat(config.file, ": '", family.kv_heads_key, "' is ", heads,
+                                                     ", must be an integer in [1, ", spec->num_heads, "]"));
+    }
+    spec->num_kv_heads = static_cast<int64_t>(heads);
+  }
   if (family.kv_heads_by_multi_query) spec->num_kv_heads = FlagOr(config, "multi_query", true) ? 1 : spec->num_heads;
   if (spec->num_heads % spec->num_kv_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat(config.file, ": num_attention_heads ", spec->num_heads,
@@ -95,6 +106,26 @@ absl::Status ReadSizes(const FamilyRow& family, const HfConfig& config, ModelSpe
   spec->head_dim = config.head_dim.value_or(family.default_head_dim > 0 ? family.default_head_dim
                                                                         : spec->hidden_size / spec->num_heads);
   return absl::OkStatus();
+}
+
+absl::Status ReadSizes(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
+  if (absl::Status s = Require(config, "vocab_size", config.vocab_size, &spec->vocab_size); !s.ok()) return s;
+  if (absl::Status s = Require(config, "hidden_size", config.hidden_size, &spec->hidden_size); !s.ok()) return s;
+  if (absl::Status s = Require(config, "num_hidden_layers", config.num_layers, &spec->num_layers); !s.ok()) return s;
+  if (absl::Status s = Require(config, "num_attention_heads", config.num_heads, &spec->num_heads); !s.ok()) return s;
+  std::optional<int64_t> max_position = config.max_position;
+  if (!max_position.has_value() && family.default_max_position > 0) max_position = family.default_max_position;
+  if (absl::Status s = Require(config, "max_position_embeddings", max_position, &spec->max_position); !s.ok()) return s;
+  std::optional<int64_t> ffn_size = config.ffn_size;
+  if (!ffn_size.has_value() && family.default_ffn_multiple > 0)
+    ffn_size = family.default_ffn_multiple * spec->hidden_size;
+  if (absl::Status s = Require(config, "intermediate_size", ffn_size, &spec->ffn_size); !s.ok()) return s;
+  if (spec->ffn_size % family.ffn_divisor != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(config.file, ": intermediate_size ", spec->ffn_size,
+                                                   " is not a multiple of ", family.ffn_divisor));
+  }
+  spec->ffn_size /= family.ffn_divisor;
+  return ReadHeads(family, config, spec);
 }
 
 absl::Status ReadYarn(const HfConfig& config, RopeSpec* rope) {
@@ -160,7 +191,11 @@ absl::Status ReadRope(const FamilyRow& family, const HfConfig& config, ModelSpec
   const HfRope& from = config.rope;
   RopeSpec& rope = spec->rope;
   rope.stored_in_neighbours = family.rope_in_neighbours;
-  rope.theta = from.theta.value_or(10000.0);
+  rope.theta = from.theta.value_or(10000.0) * NumberOr(config, family.rope_base_ratio_key, 1.0);
+  if (!(rope.theta >= kThetaMin && rope.theta <= kThetaMax)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(config.file, ": rope base ", rope.theta, " is not in [", kThetaMin, ", ", kThetaMax, "]"));
+  }
   rope.dims = from.rotary_dims.value_or(
       static_cast<int64_t>(spec->head_dim * from.rotary_fraction.value_or(family.default_rotary_fraction)));
   if (rope.dims < 2 || rope.dims % 2 != 0 || rope.dims > spec->head_dim) {
@@ -177,6 +212,14 @@ absl::Status ReadRope(const FamilyRow& family, const HfConfig& config, ModelSpec
       spec->layer_has_rope.push_back(layer % family.rope_free_interval != 0);
     }
   }
+  if (const double divisor = NumberOr(config, family.rope_position_divisor_key, 1.0); divisor != 1.0) {
+    if (!(divisor >= 1e-3 && divisor <= 1e6)) {
+      return absl::InvalidArgumentError(absl::StrCat(config.file, ": '", family.rope_position_divisor_key, "' is ",
+                                                     divisor, ", must be in [1e-3, 1e6]"));
+    }
+    rope.scaling = RopeScaling::kLinear;
+    rope.factor = divisor;
+  }
   return ReadRopeScaling(config, spec);
 }
 
@@ -190,6 +233,18 @@ void ClampToWindow(const FamilyRow& family, const HfConfig& config, ModelSpec* s
   LOG(WARNING) << config.file << ": 'sliding_window' " << window << " is not computed; of max_position_embeddings "
                << spec->max_position << ", contexts up to the window are served";
   spec->max_position = window;
+}
+
+// What the library computes further on depends on how a request was cut into steps: it is not served.
+void ClampToExactLength(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
+  const double named = NumberOr(config, family.exact_length_key, spec->max_position);
+  const auto exact = static_cast<int64_t>(std::min(std::max(named, 1.0), static_cast<double>(spec->max_position)));
+  const bool is_inexact = std::any_of(family.inexact_flags.begin(), family.inexact_flags.end(),
+                                      [&](const char* flag) { return FlagOr(config, flag, true); });
+  if (!is_inexact || exact >= spec->max_position) return;
+  LOG(WARNING) << config.file << ": of max_position_embeddings " << spec->max_position << ", contexts up to '"
+               << family.exact_length_key << "' " << exact << " are served: positions are scaled beyond it";
+  spec->max_position = exact;
 }
 
 void ReadScales(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
@@ -245,6 +300,7 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
   spec.gated = family.gated;
   spec.tied_head = config.tied_head.value_or(family.default_tied_head);
   spec.norm_adds_one = family.norm_adds_one;
+  spec.head_rows_have_length_one = family.head_rows_have_length_one;
   spec.skipped_positions = family.skipped_positions;
   spec.parallel_residual = family.default_parallel;
   if (family.parallel_key != nullptr) {
@@ -252,6 +308,7 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
   }
   ReadScales(family, config, &spec);
   ClampToWindow(family, config, &spec);
+  ClampToExactLength(family, config, &spec);
   return spec;
 }
 

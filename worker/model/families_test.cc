@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "worker/model/golden_cases.h"
 #include "worker/model/model_fixture.h"
 #include "worker/model/test_model_files.h"
 
@@ -16,10 +18,14 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-const char* const kModels[] = {
-    "llama_gqa", "gpt2", "mistral",  "qwen2",     "qwen3",      "gemma",    "granite",           "smollm3",
-    "phi3",      "glm",  "glm4",     "internlm2", "cohere",     "stablelm", "stablelm_parallel", "starcoder2",
-    "phi",       "gptj", "gpt_neox", "falcon",    "falcon_new", "opt",      "gpt_bigcode"};
+// Every checkpoint in one file.
+std::vector<std::string> Models() {
+  std::vector<std::string> models;
+  for (const GoldenCase& one : GoldenCases()) {
+    if (one.model == one.golden) models.push_back(one.model);
+  }
+  return models;
+}
 
 absl::Status StatusOf(const ModelFiles& files) {
   FixtureOptions options;
@@ -33,13 +39,13 @@ void ExpectRefused(const ModelFiles& files, const std::string& tensor) {
   EXPECT_THAT(std::string(status.message()), HasSubstr(tensor));
 }
 
-class FamiliesTest : public ::testing::TestWithParam<const char*> {};
+class FamiliesTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(FamiliesTest, EveryMissingExtraOrMisshapenTensorIsRefusedByName) {
   const ModelFiles whole(GetParam());
   ASSERT_TRUE(StatusOf(whole).ok()) << StatusOf(whole);
   for (const auto& [name, entry] : whole.header.items()) {
-    if (name == "__metadata__") continue;
+    if (name == "__metadata__" || absl::EndsWith(name, ".inv_freq")) continue;  // no parameters
     ModelFiles renamed = whole;
     renamed.header[name + "_else"] = entry;
     renamed.header.erase(name);
@@ -55,8 +61,8 @@ TEST_P(FamiliesTest, EveryMissingExtraOrMisshapenTensorIsRefusedByName) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, FamiliesTest, ::testing::ValuesIn(kModels),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Models, FamiliesTest, ::testing::ValuesIn(Models()),
+                         [](const auto& info) { return info.param; });
 
 TEST(ConfigValuesTest, WhatIsNotBuiltIsRefusedByName) {
   const struct {
@@ -73,6 +79,18 @@ TEST(ConfigValuesTest, WhatIsNotBuiltIsRefusedByName) {
       {"opt", "do_layer_norm_before", false, "'do_layer_norm_before' false is not supported"},
       {"opt", "layer_norm_elementwise_affine", false, "'layer_norm_elementwise_affine' false is not supported"},
       {"opt", "_remove_final_layer_norm", true, "'_remove_final_layer_norm' true is not supported"},
+      {"chatglm", "position_encoding_2d", true, "'position_encoding_2d' true is not supported"},
+      {"chatglm", "rmsnorm", false, "'rmsnorm' false is not supported"},
+      {"chatglm", "post_layer_norm", false, "'post_layer_norm' false is not supported"},
+      {"chatglm", "multi_query_group_num", 1.5, "'multi_query_group_num' is 1.5, must be an integer in [1, 4]"},
+      {"chatglm", "multi_query_group_num", 3, "num_attention_heads 4 is not a multiple of num_key_value_heads 3"},
+      {"chatglm", "rope_ratio", 1e15, "rope base 1e+19 is not in"},
+      {"chatglm", "rope_ratio", -1, "rope base -10000 is not in"},
+      {"qwen", "no_bias", false, "'no_bias' false is not supported"},
+      {"qwen", "intermediate_size", 113, "intermediate_size 113 is not a multiple of 2"},
+      {"internlm", "rotary", {{"type", "spiral"}}, "rope_type 'spiral' is not supported"},
+      {"internlm", "rotary", {{"base", "high"}}, "'rotary.base' is"},
+      {"baichuan2", "max_position_embeddings", nullptr, "architecture 'BaichuanForCausalLM' is not supported"},
       {"starcoder2", "hidden_act", "quick_gelu", "activation 'quick_gelu' is not supported"},
       {"phi3", "rope_parameters", {{"rope_type", "longrope"}}, "rope_type 'longrope' is not supported"},
       {"smollm3", "no_rope_layers", {1, 0}, "'no_rope_layers' has 2 entries for 4 layers"},
@@ -85,6 +103,20 @@ TEST(ConfigValuesTest, WhatIsNotBuiltIsRefusedByName) {
     const absl::Status status = StatusOf(files);
     EXPECT_FALSE(status.ok()) << c.key;
     EXPECT_THAT(std::string(status.message()), HasSubstr(c.message));
+  }
+}
+
+// Qwen's first version scales positions by the length of the prompt, once that is beyond its training's.
+TEST(ExactLengthTest, ContextsEndWhereTheLengthOfARequestWouldShow) {
+  for (const auto& [ntk, logn] : {std::make_pair(true, true), {true, false}, {false, true}, {false, false}}) {
+    ModelFiles files("qwen");
+    files.config["use_dynamic_ntk"] = ntk;
+    files.config["use_logn_attn"] = logn;
+    FixtureOptions options;
+    options.model_dir = WriteDir("length", files);
+    auto fixture = ModelFixture::Load(options);
+    ASSERT_TRUE(fixture.ok()) << fixture.status();
+    EXPECT_EQ((*fixture)->facts().max_model_len, ntk || logn ? 320 : 640);
   }
 }
 

@@ -45,12 +45,19 @@ struct FixedFlag {
   bool value;
 };
 
+// Something that a config says or leaves out.
+struct Condition {
+  enum Kind : uint8_t { kIsThere, kIsAbsent, kEquals, kNameHas };
+  const char* key;  // of a number, or of a flag, which counts as 0 or 1; of kNameHas: a part of "_name_or_path"
+  Kind kind;
+  double value = 0;   // of kEquals
+  double absent = 0;  // what kEquals takes an absent key for
+};
+
 struct FamilyRow {
   std::vector<const char*> architectures;
   std::vector<const char*> model_types;  // used where a config names no architecture
-  // The row is for configs in which this flag (absent: false) has this value; null: for all.
-  const char* selector_key = nullptr;
-  bool selector_value = false;
+  std::vector<Condition> conditions;     // on which configs of these names the row is for; empty: all
   // Prefixes that {P} may stand for; the first with which the embedding is found is the file's.
   std::vector<const char*> prefixes = {"model."};
 
@@ -68,7 +75,9 @@ struct FamilyRow {
   int64_t default_ffn_multiple = 0;      // of hidden_size, for an absent ffn size; 0: the config must name one
   int64_t default_head_dim = 0;          // 0: hidden_size / heads
   int64_t default_max_position = 0;      // 0: the config must name one
+  int64_t ffn_divisor = 1;               // the config names so many times the width
   bool kv_heads_by_multi_query = false;  // one key head, or with "multi_query" false as many as query heads
+  const char* kv_heads_key = nullptr;    // of their number, absent: 1; null: the usual keys
 
   // The mlp reads what attention reads: by this flag, or always as the default says where it is null.
   const char* parallel_key = nullptr;
@@ -77,6 +86,15 @@ struct FamilyRow {
   WindowUse window = WindowUse::kNever;
   int64_t default_window = 0;      // where the key is absent; 0: none
   int64_t rope_free_interval = 0;  // every so manieth layer has no rope, unless "no_rope_layers" names them; 0: none
+
+  // Beyond this number of tokens (null: none) the library's positions depend on the length of a request, if one of these
+  // flags is true (absent: true): then no more are served.
+  const char* exact_length_key = nullptr;
+  std::vector<const char*> inexact_flags;
+
+  bool head_rows_have_length_one = false;           // the head's rows count divided by their lengths
+  const char* rope_position_divisor_key = nullptr;  // of what positions are divided by
+  const char* rope_base_ratio_key = nullptr;        // of a factor of the rope's base
 
   // Config keys of factors; null: the family has none.
   const char* embedding_scale_key = nullptr;
@@ -95,8 +113,9 @@ struct FamilyRow {
 };
 
 // By topic, each in its file; made of family_rule_builders.h.
-std::vector<FamilyRow> LlamaLikeRows();  // family_rows_llama.cc
-std::vector<FamilyRow> LayerNormRows();  // family_rows_layer_norm.cc
+std::vector<FamilyRow> LlamaLikeRows();   // family_rows_llama.cc
+std::vector<FamilyRow> LayerNormRows();   // family_rows_layer_norm.cc
+std::vector<FamilyRow> RemoteCodeRows();  // family_rows_remote.cc
 
 // All of them, in no order that matters.
 const std::vector<FamilyRow>& Families();

@@ -110,7 +110,7 @@ FamilyRow FalconRow() {
   row.default_tied_head = true;
   row.default_ffn_multiple = 4;
   row.default_max_position = 2048;
-  row.selector_key = "new_decoder_architecture";
+  row.conditions = {{"new_decoder_architecture", Condition::kEquals, 0}};
   row.kv_heads_by_multi_query = true;
   row.parallel_key = "parallel_attn";
   row.default_parallel = true;
@@ -124,7 +124,7 @@ FamilyRow FalconRow() {
 // The newer decoder: two norms side by side, a group of queries per key head.
 FamilyRow NewFalconRow() {
   FamilyRow row = FalconRow();
-  row.selector_value = true;
+  row.conditions = {{"new_decoder_architecture", Condition::kEquals, 1}};
   row.kv_heads_by_multi_query = false;
   row.parallel_key = nullptr;
   row.tensors.clear();

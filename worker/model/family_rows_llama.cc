@@ -5,8 +5,8 @@ namespace quire::worker {
 namespace {
 
 FamilyRow LlamaRow() {
-  return PlainRow({"LlamaForCausalLM", "LLaMAForCausalLM", "AquilaForCausalLM", "AquilaModel", "XverseForCausalLM"},
-                  {"llama"}, Bias::kMaybe, Bias::kMaybe, Bias::kMaybe);
+  return PlainRow({"LlamaForCausalLM", "LLaMAForCausalLM", "XverseForCausalLM"}, {"llama"}, Bias::kMaybe, Bias::kMaybe,
+                  Bias::kMaybe);
 }
 
 FamilyRow MistralRow() {
@@ -97,25 +97,11 @@ FamilyRow Glm4Row() {
   return row;
 }
 
-FamilyRow InternLm2Row() {
-  FamilyRow row;
-  row.architectures = {"InternLM2ForCausalLM"};
-  row.model_types = {"internlm2"};
-  AddTables("{P}tok_embeddings", "{P}norm", Bias::kNone, "output", &row.tensors);
-  AddNorm("{P}layers.{N}.attention_norm", Bias::kNone, Role::kNorm1, &row.tensors);
-  AddNorm("{P}layers.{N}.ffn_norm", Bias::kNone, Role::kNorm2, &row.tensors);
-  AddLinear("{P}layers.{N}.attention.wqkv", Bias::kMaybe, Qkv(), &row.tensors, Layout::kGroups);
-  AddLinear("{P}layers.{N}.attention.wo", Bias::kMaybe, {Role::kOutput}, &row.tensors);
-  AddLinear("{P}layers.{N}.feed_forward.w1", Bias::kNone, {Role::kGate}, &row.tensors);
-  AddPlainMlp("{P}layers.{N}.feed_forward.w3", "{P}layers.{N}.feed_forward.w2", Bias::kNone, &row.tensors);
-  return row;
-}
-
 }  // namespace
 
 std::vector<FamilyRow> LlamaLikeRows() {
-  return {LlamaRow(),   MistralRow(), Qwen2Row(), Qwen3Row(), GemmaRow(),    GraniteRow(),
-          SmolLm3Row(), Phi3Row(),    GlmRow(),   Glm4Row(),  InternLm2Row()};
+  return {LlamaRow(),   MistralRow(), Qwen2Row(), Qwen3Row(), GemmaRow(),
+          GraniteRow(), SmolLm3Row(), Phi3Row(),  GlmRow(),   Glm4Row()};
 }
 
 }  // namespace quire::worker

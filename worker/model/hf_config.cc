@@ -128,15 +128,16 @@ void ReadArchitectures(Reader* reader, HfConfig* config) {
 }
 
 void ReadSizes(Reader* reader, HfConfig* config) {
-  reader->Int({"vocab_size"}, 1, 1 << 22, &config->vocab_size);
+  reader->Int({"padded_vocab_size", "vocab_size"}, 1, 1 << 22, &config->vocab_size);
   reader->Int({"hidden_size", "n_embd", "n_embed"}, 1, 1 << 17, &config->hidden_size);
-  reader->Int({"num_hidden_layers", "n_layer"}, 1, 1024, &config->num_layers);
+  reader->Int({"num_hidden_layers", "n_layer", "num_layers"}, 1, 1024, &config->num_layers);
   reader->Int({"num_attention_heads", "n_head"}, 1, 4096, &config->num_heads);
   reader->Int({"num_key_value_heads", "num_kv_heads"}, 1, 4096, &config->num_kv_heads);
-  reader->Int({"head_dim"}, 1, 1024, &config->head_dim);
+  reader->Int({"head_dim", "kv_channels"}, 1, 1024, &config->head_dim);
   reader->Int({"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"}, 1, 1 << 20, &config->ffn_size);
-  reader->Int({"max_position_embeddings", "n_positions"}, 1, 1 << 24, &config->max_position);
-  reader->Double({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"}, 0.0, 1.0, &config->norm_eps);
+  reader->Int({"max_position_embeddings", "n_positions", "seq_length"}, 1, 1 << 24, &config->max_position);
+  reader->Double({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "layernorm_epsilon", "norm_epsilon"}, 0.0,
+                 1.0, &config->norm_eps);
   reader->String({"hidden_act", "activation_function", "activation"}, &config->activation);
   reader->Bool({"tie_word_embeddings"}, &config->tied_head);
   reader->Bool({"scale_attn_weights"}, &config->scale_attention);
@@ -204,6 +205,15 @@ absl::Status ReadRope(absl::string_view file, Reader* reader, HfConfig* config) 
     ReadRopeKeys(&nested, &rope);
     if (!nested.status().ok()) return nested.status();
   }
+  // InternLM's first version.
+  if (const json* rotary = reader->Object("rotary"); rotary != nullptr) {
+    Reader nested(file, *rotary, "rotary.");
+    std::optional<std::string> type;
+    nested.String({"type"}, &type);
+    nested.Double({"base"}, 1e-3, 1e12, &rope.theta);
+    if (!nested.status().ok()) return nested.status();
+    rope.type = type.value_or("origin") == "origin" ? "default" : *type;
+  }
   std::optional<double> theta, fraction;
   reader->Double({"rope_theta", "rotary_emb_base"}, 1e-3, 1e12, &theta);
   reader->Double({"partial_rotary_factor", "rotary_pct"}, 1e-6, 1.0, &fraction);
@@ -246,9 +256,11 @@ absl::StatusOr<HfConfig> ParseHfConfig(absl::string_view file, absl::string_view
   if (absl::Status s = ParseBoundedJson(file, config_json, &root); !s.ok()) return s;
   Reader reader(file, root);
   ReadArchitectures(&reader, &config);
-  std::optional<std::string> model_type;
+  std::optional<std::string> model_type, name_or_path;
   reader.String({"model_type"}, &model_type);
+  reader.String({"_name_or_path"}, &name_or_path);
   config.model_type = model_type.value_or("");
+  config.name_or_path = name_or_path.value_or("");
   RefuseUnbuilt(&reader);
   ReadSizes(&reader, &config);
   ReadTokenIds(&reader, &config);

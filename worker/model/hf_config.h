@@ -41,6 +41,7 @@ struct HfRope {
 struct HfConfig {
   std::vector<std::string> architectures;
   std::string model_type;
+  std::string name_or_path;  // "_name_or_path"; "" if absent
   std::optional<int64_t> vocab_size;
   std::optional<int64_t> hidden_size;
   std::optional<int64_t> num_layers;

@@ -45,13 +45,14 @@ struct ModelSpec {
   RopeSpec rope;  // of kRope
   kernels::ActivationKind activation = kernels::ActivationKind::kSilu;
   bool gated = true;
-  bool tied_head = false;                // the head is the embedding
-  bool parallel_residual = false;        // attention and mlp read the same residual stream
-  bool norm_adds_one = false;            // a stored norm weight w means 1 + w
-  std::vector<bool> layer_has_rope;      // [num_layers]; empty: every layer has
-  float embedding_scale = 1.0f;          // of a token's embedding
-  bool embedding_scale_is_root = false;  // sqrt(hidden_size) instead, rounded to the weights' type
-  float residual_scale = 1.0f;           // of what attention and mlp add
+  bool tied_head = false;                  // the head is the embedding
+  bool head_rows_have_length_one = false;  // the head's rows count divided by their lengths
+  bool parallel_residual = false;          // attention and mlp read the same residual stream
+  bool norm_adds_one = false;              // a stored norm weight w means 1 + w
+  std::vector<bool> layer_has_rope;        // [num_layers]; empty: every layer has
+  float embedding_scale = 1.0f;            // of a token's embedding
+  bool embedding_scale_is_root = false;    // sqrt(hidden_size) instead, rounded to the weights' type
+  float residual_scale = 1.0f;             // of what attention and mlp add
   float logits_scale = 1.0f;
   float attention_scale = 1.0f;                   // of the scores, before the softmax
   bool attention_scale_by_inverse_layer = false;  // divided by (layer index + 1) as well

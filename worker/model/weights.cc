@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "kernels/half.h"
@@ -42,6 +44,7 @@ class WeightLoader {
     const bool tied = role == Role::kHead && spec_.tied_head;
     return binding_.Get(tied ? Role::kEmbedding : role, part, layer);
   }
+  TensorView UnitRows(const TensorView& rows);
   void AppendSlices(Role role, int64_t layer, std::vector<TensorView>* parts);
   absl::StatusOr<std::unique_ptr<kernels::Weight>> PackOne(const std::vector<TensorView>& parts, DType stored);
   absl::Status PackParts(const std::vector<TensorView>& own, Role role, DType stored, SummedLinear* out);
@@ -58,6 +61,7 @@ class WeightLoader {
     TensorView* out;
     int64_t begin, count;
   };
+  std::unique_ptr<char[]> unit_rows_;  // behind UnitRows's view
   std::vector<float> staged_floats_;
   std::vector<StagedVector> staged_;
 };
@@ -96,6 +100,25 @@ int64_t WeightLoader::SourceBytes(const PackJob& job) const {
   return bytes;
 }
 
+// The rows divided by their lengths, in their own type. The view is good until the next call.
+TensorView WeightLoader::UnitRows(const TensorView& rows) {
+  CHECK(unit_rows_ == nullptr) << "one view at a time";
+  const int64_t cols = rows.dim(1);
+  unit_rows_.reset(new char[rows.dim(0) * cols * DTypeBytes(rows.dtype)]);
+  kernels::Dispatch(rows.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (int64_t r = 0; r < rows.dim(0); ++r) {
+      const T* from = rows.as<const T>() + r * rows.stride[0];
+      double squares = 0;
+      for (int64_t c = 0; c < cols; ++c) squares += std::pow(kernels::Widen(from[c * rows.stride[1]]), 2.0);
+      const float length = std::max(static_cast<float>(std::sqrt(squares)), 1e-12f);
+      T* to = reinterpret_cast<T*>(unit_rows_.get()) + r * cols;
+      for (int64_t c = 0; c < cols; ++c) to[c] = kernels::Narrow<T>(kernels::Widen(from[c * rows.stride[1]]) / length);
+    }
+  });
+  return kernels::MakeView(unit_rows_.get(), rows.dtype, {rows.dim(0), cols});
+}
+
 // The rank's part of a role's weight, [out, in], wherever and however the file holds it.
 void WeightLoader::AppendSlices(Role role, int64_t layer, std::vector<TensorView>* parts) {
   const BoundTensor& bound = BoundOf(role, Part::kWeight, layer);
@@ -107,7 +130,7 @@ void WeightLoader::AppendSlices(Role role, int64_t layer, std::vector<TensorView
     TensorView part = kernels::SliceRows(view, span.begin, (span.count - 1) * span.step + 1);
     part.shape[0] = span.count;
     part.stride[0] *= span.step;
-    parts->push_back(part);
+    parts->push_back(role == Role::kHead && spec_.head_rows_have_length_one ? UnitRows(part) : part);
   }
 }
 
@@ -160,6 +183,7 @@ absl::Status WeightLoader::Pack(const PackJob& job, DType stored) {
     if (!weight.ok()) return weight.status();
     job.out->weight = std::move(*weight);
   }
+  unit_rows_.reset();
   for (const Role role : job.roles) weights_->checkpoint->Release(*BoundOf(role, Part::kWeight, job.layer).source);
   LoadBias(job);
   return absl::OkStatus();
