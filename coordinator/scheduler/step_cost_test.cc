@@ -36,8 +36,15 @@ void Live(StepCost* cost, const Machine& machine, std::mt19937* rng, int steps) 
     return std::uniform_int_distribution<int64_t>(low, high)(*rng);
   };
   for (int i = 0; i < steps; ++i) {
-    StepShape shape = i < 3 ? Shape(0, 0, uniform(20, 512)) : Shape(uniform(1, 32), uniform(50, 2000));
-    if (i >= 3 && uniform(0, 2) == 0) shape.AddPrefill(uniform(0, 3000), uniform(1, 256));
+    StepShape shape;
+    if (i < 3) {
+      shape = Shape(0, 0, uniform(20, 512));
+    } else {
+      const int64_t decodes = uniform(1, 32), context = uniform(50, 2000);
+      shape = Shape(decodes, context);
+      const int64_t begin = uniform(0, 3000), count = uniform(1, 256);
+      if (uniform(0, 2) == 0) shape.AddPrefill(begin, count);
+    }
     cost->Learn(shape, machine(shape));
   }
 }

@@ -104,8 +104,10 @@ TEST_F(IncrementalDecoderTest, AnyIdsStreamToWhatTheyDecodeTo) {
       std::vector<int32_t> ids(rng() % 40);
       // Half the rounds keep to the first ids, which are mostly single bytes; a few ids have no token at all.
       const int32_t top = round % 2 == 0 ? 300 : tokenizer->vocab_size() + 5;
-      for (int32_t& id : ids)
-        id = static_cast<int32_t>(rng() % static_cast<uint32_t>(top)) - (rng() % 50 == 0 ? top : 0);
+      for (int32_t& id : ids) {
+        const bool below_zero = rng() % 50 == 0;
+        id = static_cast<int32_t>(rng() % static_cast<uint32_t>(top)) - (below_zero ? top : 0);
+      }
       IncrementalDecoder decoder(tokenizer, {round % 3 == 0, /*at_text_start=*/true});
       std::string streamed;
       for (int32_t id : ids) {

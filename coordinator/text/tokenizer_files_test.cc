@@ -187,6 +187,27 @@ TEST_F(TokenizerFilesTest, BrokenLineFilesNameTheLine) {
   EXPECT_THAT(std::string(Tokenizer::Load(dir_).status().message()), HasSubstr("added_tokens.json: x: -4 is outside"));
 }
 
+// Changes up to three places, half of them near the end, where the specs and the charsmap are. Every draw has its own
+// statement: inside one expression their order is the compiler's.
+void Mutate(std::mt19937* rng, std::string* bytes) {
+  const int edits = 1 + static_cast<int>((*rng)() % 3);
+  for (int i = 0; i < edits; ++i) {
+    const bool anywhere = (*rng)() % 2 == 0;
+    const size_t from_end = (*rng)() % (anywhere ? bytes->size() : std::min<size_t>(bytes->size(), 900));
+    const size_t at = bytes->size() - 1 - from_end;
+    const int kind = static_cast<int>((*rng)() % 3);
+    if (kind == 0) {
+      (*bytes)[at] = static_cast<char>((*rng)());
+    } else if (kind == 1) {
+      bytes->erase(at, (*rng)() % 20);
+    } else {
+      const size_t source = (*rng)() % bytes->size();
+      const size_t count = (*rng)() % 30;
+      bytes->insert(at, bytes->substr(source, count));
+    }
+  }
+}
+
 // Loads what a few changed bytes make of a good file, and uses it.
 TEST_F(TokenizerFilesTest, NoMutatedByteBringsTheProcessDown) {
   std::mt19937 rng(5);
@@ -199,21 +220,7 @@ TEST_F(TokenizerFilesTest, NoMutatedByteBringsTheProcessDown) {
   };
   for (int round = 0; round < 1200; ++round) {
     auto [name, bytes] = files[round % std::size(files)];
-    for (int i = 0; i <= static_cast<int>(rng() % 3); ++i) {
-      // Half of the changes near the end, where the specs and the charsmap are.
-      const size_t at =
-          bytes.size() - 1 - rng() % (rng() % 2 == 0 ? bytes.size() : std::min<size_t>(bytes.size(), 900));
-      switch (rng() % 3) {
-        case 0:
-          bytes[at] = static_cast<char>(rng());
-          break;
-        case 1:
-          bytes.erase(at, rng() % 20);
-          break;
-        default:
-          bytes.insert(at, bytes.substr(rng() % bytes.size(), rng() % 30));
-      }
-    }
+    Mutate(&rng, &bytes);
     std::filesystem::remove(dir_ + "/tokenizer.model");
     std::filesystem::remove(dir_ + "/qwen.tiktoken");
     Write(name, bytes);
@@ -228,7 +235,7 @@ TEST_F(TokenizerFilesTest, NoMutatedByteBringsTheProcessDown) {
         (*tokenizer)->Encode("<s>a  b \u00e9 \u2581\n12 then\u3000\ufb01<unk>\U0001F600", true, &ids);
     (*tokenizer)->Decode(ids, encoded.ok());
   }
-  EXPECT_GT(loaded, 50);
+  EXPECT_GE(loaded, 95) << "the mutations are too wild to test anything past the parser";
 }
 
 }  // namespace

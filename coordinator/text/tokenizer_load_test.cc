@@ -288,11 +288,12 @@ TEST_F(TokenizerLoadTest, NoMutatedValueBringsTheProcessDown) {
   int loaded = 0;
   for (int round = 0; round < 2000; ++round) {
     json data = round % 4 == 0 ? level : SmallTokenizer();
-    for (int i = 0; i <= static_cast<int>(rng() % 3); ++i) MutateValue(&data, &rng);
+    const int edits = 1 + static_cast<int>(rng() % 3);
+    for (int i = 0; i < edits; ++i) MutateValue(&data, &rng);
     Write("tokenizer.json", data.dump(-1, ' ', false, json::error_handler_t::replace));
     LoadAndUse(dir_, &loaded);
   }
-  EXPECT_GT(loaded, 100);
+  EXPECT_GE(loaded, 120);
 }
 
 TEST_F(TokenizerLoadTest, NoMutatedByteBringsTheProcessDown) {
@@ -301,7 +302,8 @@ TEST_F(TokenizerLoadTest, NoMutatedByteBringsTheProcessDown) {
   const std::string good = SmallTokenizer().dump();
   for (int round = 0; round < 3000; ++round) {
     std::string text = good;
-    for (int i = 0; i <= static_cast<int>(rng() % 3); ++i) {
+    const int edits = 1 + static_cast<int>(rng() % 3);
+    for (int i = 0; i < edits; ++i) {
       const size_t at = rng() % text.size();
       switch (rng() % 4) {
         case 0:
@@ -310,9 +312,12 @@ TEST_F(TokenizerLoadTest, NoMutatedByteBringsTheProcessDown) {
         case 1:
           text.erase(at, rng() % 20);
           break;
-        case 2:
-          text.insert(at, text.substr(rng() % text.size(), rng() % 30));
+        case 2: {
+          const size_t source = rng() % text.size();
+          const size_t count = rng() % 30;
+          text.insert(at, text.substr(source, count));
           break;
+        }
         default:
           text[at] = "0123456789{}[]\",:-e\\"[rng() % 20];
       }
@@ -320,7 +325,7 @@ TEST_F(TokenizerLoadTest, NoMutatedByteBringsTheProcessDown) {
     Write("tokenizer.json", text);
     LoadAndUse(dir_, &loaded);
   }
-  EXPECT_GT(loaded, 100);
+  EXPECT_GE(loaded, 150);
 }
 
 }  // namespace

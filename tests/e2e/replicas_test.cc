@@ -119,7 +119,9 @@ std::vector<quire::v1::GenerateRequest> Requests() {
   std::vector<quire::v1::GenerateRequest> out;
   std::mt19937 random(7);
   for (int i = 0; i < 24; ++i) {
-    out.push_back(IdsRequest(Ids(&random, 5 + random() % 80), 100 + random() % 200));
+    const int prompt_tokens = 5 + random() % 80;
+    const int max_tokens = 100 + random() % 200;
+    out.push_back(IdsRequest(Ids(&random, prompt_tokens), max_tokens));
     quire::v1::SamplingParams* params = out.back().mutable_sampling_params();
     params->set_ignore_eos(true);
     params->set_logprobs(1);

@@ -179,7 +179,8 @@ TEST(SafetensorsTest, MutatedHeadersNeverBreakTheInvariants) {
     const int num_edits = 1 + random() % 4;
     for (int edit = 0; edit < num_edits; ++edit) {
       // Mostly in the header's text; a byte of its length now and then.
-      const size_t at = random() % (random() % 16 == 0 ? std::min<size_t>(8, file.size()) : file.size());
+      const bool in_length = random() % 16 == 0;
+      const size_t at = random() % (in_length ? std::min<size_t>(8, file.size()) : file.size());
       const std::string piece = kPieces[random() % std::size(kPieces)];
       switch (random() % 5) {
         case 0:
