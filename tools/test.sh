@@ -22,7 +22,7 @@ readonly GIB_PER_JOB=2  # a compiler on a gRPC or Highway source takes 0.5 to 1.
 
 # What reads bytes from outside: client messages, model directories.
 readonly ASAN_TARGETS=(
-  //coordinator/text/... //worker/loader/... //worker/model:hf_config_test //worker/model:load_model_test
+  //tests/fuzz/... //coordinator/text/... //worker/loader/... //worker/model:hf_config_test //worker/model:load_model_test
   //coordinator/frontend:validate_test //coordinator/frontend:parse_request_test //coordinator/frontend:generation_config_test
 )
 
