@@ -153,6 +153,10 @@ void Backend::Attend(const TensorView& q, const AttendBatch& batch, const Attent
   }
   CheckDim("out", out, 0, q.dim(0));
   CheckDim("out", out, 1, q.dim(1));
+  CHECK_GE(params.window, 0);
+  CHECK(params.softcap >= 0.0f) << params.softcap;
+  CHECK(params.alibi_slopes.empty() || static_cast<int64_t>(params.alibi_slopes.size()) == q.dim(1))
+      << params.alibi_slopes.size() << " slopes for q " << q.ToString();
   const int64_t num_seqs = batch.num_seqs();
   CHECK_EQ(static_cast<int64_t>(batch.query_start.size()), num_seqs + 1);
   CHECK_EQ(batch.query_start.front(), 0);
@@ -164,7 +168,8 @@ void Backend::Attend(const TensorView& q, const AttendBatch& batch, const Attent
     CHECK_GE(batch.context_len[s], num_queries) << "sequence " << s;
     const int64_t num_blocks = (batch.context_len[s] + cache.layout.block_size - 1) / cache.layout.block_size;
     CHECK_LE(num_blocks, batch.max_blocks) << "sequence " << s << ", context " << batch.context_len[s];
-    for (int64_t b = 0; b < num_blocks; ++b) {
+    const int64_t first_key = FirstVisibleKey(params, batch.context_len[s] - num_queries);
+    for (int64_t b = first_key / cache.layout.block_size; b < num_blocks; ++b) {
       const int32_t block = batch.block_tables[s * batch.max_blocks + b];
       CHECK(block >= 0 && block < cache.layout.num_blocks)
           << "sequence " << s << ": block " << block << " of " << cache.layout.num_blocks;
@@ -192,6 +197,12 @@ void Backend::AddResidual(const TensorView& x, const TensorView& y) {
 void Backend::Scale(const TensorView& x, float factor) {
   CheckRows("x", x, activation_dtype(), 2);
   if (x.num_elements() > 0) DoScale(x, factor);
+}
+
+void Backend::SoftCap(const TensorView& x, float cap) {
+  CheckRows("x", x, activation_dtype(), 2);
+  CHECK(cap > 0.0f) << cap;
+  if (x.num_elements() > 0) DoSoftCap(x, cap);
 }
 
 void Backend::GatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) {

@@ -74,15 +74,31 @@ struct AttendBatch {
       query_start;  // [num_seqs + 1], row of each sequence's first query; ascending, last = num_tokens
   absl::Span<const int32_t>
       context_len;  // [num_seqs], keys visible to the sequence's last query (its queries included)
-  absl::Span<const int32_t> block_tables;  // [num_seqs, max_blocks], block ids; row s covers context_len[s] tokens
+  // [num_seqs, max_blocks], block ids; row s covers context_len[s] tokens. Where Attend has a window, blocks whose keys
+  // are all hidden from the sequence's first query are never looked at: the table may hold anything there, say -1.
+  absl::Span<const int32_t> block_tables;
   int64_t max_blocks = 0;
 
   int64_t num_seqs() const { return static_cast<int64_t>(context_len.size()); }
 };
 
+// How a query at position i scores key j, in this order: the product times scale, the soft cap, ALiBi. What is left at
+// its default takes no part.
 struct AttentionParams {
   float scale = 1.0f;
+  int64_t window = 0;    // keys that a query sees, itself included: i - window < j <= i; 0: all up to i
+  float softcap = 0.0f;  // score = softcap * tanh(score / softcap); 0: none
+  // [num_heads], owned by the caller: score += slope * (j - i). Empty: none.
+  absl::Span<const float> alibi_slopes;
+  // score += scale * (r(j) - r(i)) instead, where r(n) is slope * n with slope, n and the product rounded to bfloat16:
+  // what Falcon was trained with. Neighbouring keys share a step of r, so it is not the other form in few digits.
+  bool alibi_in_bf16 = false;
 };
+
+// The oldest key that the query at `position` sees.
+inline int64_t FirstVisibleKey(const AttentionParams& params, int64_t position) {
+  return params.window > 0 && position >= params.window ? position - params.window + 1 : 0;
+}
 
 class Backend {
  public:
@@ -128,7 +144,8 @@ class Backend {
 
   // Causal attention of each query over its sequence's cached keys; decode, prefill and mixed batches alike.
   // Shapes: q, out [num_tokens, num_heads, head_dim]; num_heads is a multiple of num_kv_heads.
-  // Query i of a sequence with n queries and context c sees keys [0, c - n + i + 1).
+  // Query i of a sequence with n queries and context c is at position c - n + i and sees keys up to itself; with a
+  // window only the last `window` of them.
   void Attend(const TensorView& q, const AttendBatch& batch, const AttentionParams& params, int64_t layer,
               const KvCacheView& cache, const TensorView& out);
 
@@ -140,6 +157,9 @@ class Backend {
 
   // x *= factor. Shapes: [num_tokens, hidden].
   void Scale(const TensorView& x, float factor);
+
+  // x = cap * tanh(x / cap). Shapes: [num_tokens, width]. Requires: cap > 0.
+  void SoftCap(const TensorView& x, float cap);
 
   // out[i] = x[rows[i]]. Shapes: x [num_tokens, hidden]; out [num_rows, hidden].
   void GatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out);
@@ -170,6 +190,7 @@ class Backend {
   virtual void DoActivate(ActivationKind kind, bool gated, const TensorView& x, const TensorView& out) = 0;
   virtual void DoAddResidual(const TensorView& x, const TensorView& y) = 0;
   virtual void DoScale(const TensorView& x, float factor) = 0;
+  virtual void DoSoftCap(const TensorView& x, float cap) = 0;
   virtual void DoGatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) = 0;
   virtual void DoCopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, const KvCacheView& cache) = 0;
   virtual void DoEditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits,

@@ -204,6 +204,31 @@ TEST_P(BackendConformance, Activate) {
   }
 }
 
+// Small values keep their relative precision, large ones stop at the cap.
+TEST_P(BackendConformance, SoftCap) {
+  for (const RowsCase& c : kRowsCases) {
+    for (float cap : {0.5f, 30.0f}) {
+      Guarded x(DType::kF32, {c.num_tokens, c.width});
+      Guarded out(DType::kF32, {c.num_tokens, c.width});
+      for (Guarded* t : {&x, &out}) {
+        t->Randomize(1, cap);
+        if (c.num_tokens < 3) continue;
+        for (auto [column, value] : {std::pair{0, 0.0f}, {1, -3e5f}, {2, 3e5f}, {3, 1e-20f}, {4, -1e-3f}}) {
+          t->set(1, column, value);
+        }
+      }
+      backend_->SoftCap(out.view(), cap);
+      for (int64_t t = 0; t < c.num_tokens; ++t) {
+        for (int64_t i = 0; i < c.width; ++i) {
+          const double expected = cap * std::tanh(double{x.at(t, i)} / cap);
+          ASSERT_NEAR(out.at(t, i), expected, 5e-7 * std::abs(expected)) << "cap " << cap << " of " << x.at(t, i);
+        }
+      }
+      out.ExpectGuardsIntact();
+    }
+  }
+}
+
 TEST_P(BackendConformance, AddResidualScaleAndGather) {
   for (const RowsCase& c : kRowsCases) {
     Guarded x(DType::kF32, {c.num_tokens, c.width});

@@ -51,8 +51,28 @@ inline std::vector<AttendCase> AttendCases() {
       {2, 2, 20, 16, {{1, 18}, {6, 22}}},
       {4, 2, 8, 16, {{1, 3}, {9, 25}}},
       {6, 1, 96, 64, {{1, 1100}, {70, 600}}},
+      {3, 3, 24, 48, {{1, 1100}, {40, 560}}},  // blocks that chunks of 512 keys cut
   };
 }
+
+// What a model may do to its scores; the slopes are the test's.
+struct AttendVariant {
+  const char* name;
+  int64_t window;
+  float softcap;
+  bool alibi;
+  bool alibi_in_bf16;
+};
+
+// Windows of one key, inside a group of 16, over blocks and over chunks of 512.
+inline constexpr AttendVariant kAttendVariants[] = {
+    {"plain", 0, 0.0f, false, false},         {"window 1", 1, 0.0f, false, false},
+    {"window 5", 5, 0.0f, false, false},      {"window 16", 16, 0.0f, false, false},
+    {"window 37", 37, 0.0f, false, false},    {"window 515", 515, 0.0f, false, false},
+    {"softcap", 0, 1.5f, false, false},       {"softcap, window", 19, 0.7f, false, false},
+    {"alibi", 0, 0.0f, true, false},          {"alibi in bf16", 0, 0.0f, true, true},
+    {"alibi, window", 70, 0.0f, true, false}, {"all", 520, 2.0f, true, false},
+};
 
 struct RowsCase {
   int64_t num_tokens;

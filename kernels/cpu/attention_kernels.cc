@@ -26,12 +26,16 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 struct Span {
   const AttendJob* job;
   const AttendTask* task;
-  int64_t first_key;          // of the chunk
-  int64_t num_keys;           // that any row of the tile sees
-  const float* q[kRowsMax];   // row pointers; unused rows repeat the last
-  int64_t visible[kRowsMax];  // keys of the chunk that the row sees
-  bool prefetch;              // the chunk is still in memory
-  float* scores;              // [kRowsMax][kChunk]
+  int64_t first_key;           // of the chunk
+  int64_t begin;               // keys [begin, num_keys) of the chunk are what any row of the tile sees; begin is
+  int64_t num_keys;            // rounded down to a group of 16
+  const float* q[kRowsMax];    // row pointers; unused rows repeat the last
+  int64_t position[kRowsMax];  // of the row's query in its sequence
+  int64_t head[kRowsMax];      // of the row, among all query heads
+  int64_t hidden[kRowsMax];    // keys [hidden, visible) of the chunk are what the row sees
+  int64_t visible[kRowsMax];
+  bool prefetch;  // the chunk is still in memory
+  float* scores;  // [kRowsMax][kChunk]
 };
 
 template <typename T>
@@ -86,7 +90,7 @@ HWY_NOINLINE void ScoreGroups(const Span& s, int64_t key) {
       for (int i = 0; i < kVectors; ++i) acc[r][i] = hn::MulAdd(q, w[i], acc[r][i]);
     }
   }
-  const FloatVec scale = hn::Set(kFloat, s.job->scale);
+  const FloatVec scale = hn::Set(kFloat, s.job->params.scale);
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
@@ -96,25 +100,59 @@ HWY_NOINLINE void ScoreGroups(const Span& s, int64_t key) {
   }
 }
 
-// Turns a row's scores into weights e^(score - maximum), 0 for keys it does not see; returns maximum and sum.
-HWY_INLINE void Softmax(float* scores, int64_t visible, int64_t num_keys, float* maximum, float* sum) {
+HWY_INLINE FloatVec Bf16Product(FloatVec a, FloatVec b) { return RoundToBf16(hn::Mul(a, RoundToBf16(b))); }
+
+// Soft cap and ALiBi of row r's scores; few models have either.
+HWY_NOINLINE void AdjustScores(const Span& s, int r) {
+  const AttentionParams& params = s.job->params;
+  float* scores = s.scores + r * kChunk;
+  const int64_t end = (s.num_keys + 15) / 16 * 16;
+  if (params.softcap > 0.0f) {
+    for (int64_t j = s.begin; j < end; j += kLanes) {
+      hn::Store(Capped(hn::Load(kFloat, scores + j), params.softcap), kFloat, scores + j);
+    }
+  }
+  if (params.alibi_slopes.empty()) return;
+  FloatVec factor = hn::Set(kFloat, params.alibi_slopes[s.head[r]]);
+  if (!params.alibi_in_bf16) {
+    for (int64_t j = s.begin; j < end; j += kLanes) {
+      const FloatVec distance = hn::Iota(kFloat, static_cast<float>(s.first_key + j - s.position[r]));
+      hn::Store(hn::MulAdd(factor, distance, hn::Load(kFloat, scores + j)), kFloat, scores + j);
+    }
+    return;
+  }
+  const FloatVec slope = RoundToBf16(factor);
+  factor = hn::Set(kFloat, params.scale);
+  const FloatVec own = Bf16Product(slope, hn::Set(kFloat, static_cast<float>(s.position[r])));
+  for (int64_t j = s.begin; j < end; j += kLanes) {
+    const FloatVec at = hn::Iota(kFloat, static_cast<float>(s.first_key + j));
+    const FloatVec distance = hn::Sub(Bf16Product(slope, at), own);
+    hn::Store(hn::MulAdd(factor, distance, hn::Load(kFloat, scores + j)), kFloat, scores + j);
+  }
+}
+
+// Turns a row's scores of keys [begin, num_keys) into weights e^(score - maximum), 0 for keys that it does not see: it
+// sees [hidden, visible). Returns maximum and sum.
+HWY_INLINE void Softmax(float* scores, int64_t begin, int64_t hidden, int64_t visible, int64_t num_keys, float* maximum,
+                        float* sum) {
   const int64_t padded = (num_keys + 15) / 16 * 16;
+  for (int64_t j = begin; j < hidden && j < padded; ++j) scores[j] = kMinusInfinity;
   for (int64_t j = visible; j < padded; ++j) scores[j] = kMinusInfinity;  // also what stale slots gave
   Lanes16 max;
   max.Fill(kMinusInfinity);
-  for (int64_t j = 0; j < padded; j += 16) {
+  for (int64_t j = begin; j < padded; j += 16) {
     for (int i = 0; i < kParts; ++i) max.part[i] = hn::Max(max.part[i], hn::Load(kFloat, scores + j + i * kLanes));
   }
   *maximum = max.Fold(MaxOp());
-  if (visible <= 0) {
-    std::fill(scores, scores + padded, 0.0f);
+  if (visible <= hidden) {
+    std::fill(scores + begin, scores + std::max(begin, padded), 0.0f);
     *sum = 0.0f;
     return;
   }
   const FloatVec top = hn::Set(kFloat, *maximum);
   Lanes16 total;
   total.Fill(0.0f);
-  for (int64_t j = 0; j < padded; j += 16) {
+  for (int64_t j = begin; j < padded; j += 16) {
     for (int i = 0; i < kParts; ++i) {
       const FloatVec p = Exp(hn::Sub(hn::Load(kFloat, scores + j + i * kLanes), top));
       hn::Store(p, kFloat, scores + j + i * kLanes);
@@ -133,10 +171,11 @@ HWY_NOINLINE void WeighValues(const Span& s, int64_t column, float* out) {
   FloatVec acc[kRows][kVectors];
 #pragma GCC unroll 32
   for (int i = 0; i < kRows * kVectors; ++i) (&acc[0][0])[i] = hn::Zero(kFloat);
-  for (int64_t key = 0; key < s.num_keys; key += block_size) {
+  int64_t j = (s.first_key + s.begin) % block_size;  // the first block may begin before the keys
+  for (int64_t key = s.begin - j; key < s.num_keys; key += block_size) {
     const T* v = Values<T>(s, key) + column;
     const int64_t count = std::min(block_size, s.num_keys - key);
-    for (int64_t j = 0; j < count; ++j) {
+    for (; j < count; ++j) {
       FloatVec w[kVectors];
 #pragma GCC unroll 8
       for (int i = 0; i < kVectors; ++i) {
@@ -150,6 +189,7 @@ HWY_NOINLINE void WeighValues(const Span& s, int64_t column, float* out) {
         for (int i = 0; i < kVectors; ++i) acc[r][i] = hn::MulAdd(p, w[i], acc[r][i]);
       }
     }
+    j = 0;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -167,10 +207,15 @@ HWY_NOINLINE void WeighValues(const Span& s, int64_t column, float* out) {
 
 template <typename T, int kRows>
 void TileRows(const Span& s, float* values, float* maxima, float* sums) {
-  int64_t key = 0;
+  int64_t key = s.begin;
   for (; key + 16 * kWide <= s.num_keys; key += 16 * kWide) ScoreGroups<T, kRows, kWide>(s, key);
   for (; key < s.num_keys; key += 16) ScoreGroups<T, kRows, 1>(s, key);
-  for (int r = 0; r < kRows; ++r) Softmax(s.scores + r * kChunk, s.visible[r], s.num_keys, maxima + r, sums + r);
+  const AttentionParams& params = s.job->params;
+  const bool adjusted = params.softcap > 0.0f || !params.alibi_slopes.empty();
+  for (int r = 0; r < kRows; ++r) {
+    if (adjusted) AdjustScores(s, r);
+    Softmax(s.scores + r * kChunk, s.begin, s.hidden[r], s.visible[r], s.num_keys, maxima + r, sums + r);
+  }
   const int64_t dim = s.job->head_dim();
   int64_t column = 0;
   for (; column + 16 * kWide <= dim; column += 16 * kWide) WeighValues<T, kRows, kWide, false>(s, column, values);
@@ -189,11 +234,21 @@ void ChunkOf(const AttendJob& job, const AttendTask& task, int64_t chunk, float*
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t begin = rows * t / tiles;
     const int64_t count = rows * (t + 1) / tiles - begin;
-    Span s = {&job, &task, chunk * kChunk, 0, {}, {}, t == 0, scratch};
+    Span s = {};
+    s.job = &job;
+    s.task = &task;
+    s.first_key = chunk * kChunk;
+    s.begin = kChunk;
+    s.prefetch = t == 0;
+    s.scores = scratch;
     for (int64_t r = 0; r < count; ++r) {
-      const int64_t query = (begin + r) / job.group;
-      s.q[r] = task.q + query * job.q_stride + (begin + r) % job.group * job.head_dim();
-      s.visible[r] = std::clamp<int64_t>(task.visible + query - s.first_key, 0, kChunk);
+      const int64_t query = (begin + r) / job.group, head = (begin + r) % job.group;
+      s.q[r] = task.q + query * job.q_stride + head * job.head_dim();
+      s.head[r] = task.kv_head * job.group + head;
+      s.position[r] = task.visible - 1 + query;
+      s.hidden[r] = std::clamp<int64_t>(FirstVisibleKey(job.params, s.position[r]) - s.first_key, 0, kChunk);
+      s.visible[r] = std::clamp<int64_t>(s.position[r] + 1 - s.first_key, 0, kChunk);
+      s.begin = std::min(s.begin, s.hidden[r] / 16 * 16);
       s.num_keys = std::max(s.num_keys, s.visible[r]);
     }
     float* values = partial + begin * job.head_dim();
@@ -239,6 +294,12 @@ void Merge(const AttendJob& job, const AttendTask& task, const float* partial, f
   float* maxima = state + rows * dim;
   for (int64_t r = 0; r < rows; ++r) {
     if (new_maxima[r] == kMinusInfinity && new_maxima[rows + r] == 0.0f) continue;  // the row sees nothing of the chunk
+    if (maxima[r] == kMinusInfinity && maxima[rows + r] == 0.0f) {                  // nor of those before it
+      maxima[r] = new_maxima[r];
+      maxima[rows + r] = new_maxima[rows + r];
+      std::copy_n(partial + r * dim, dim, state + r * dim);
+      continue;
+    }
     const float top = std::max(maxima[r], new_maxima[r]);
     const float old_factor = ExpOne(maxima[r] - top);
     const float new_factor = ExpOne(new_maxima[r] - top);

@@ -7,7 +7,10 @@
 //   A1  A query's result is defined over fixed chunks of kChunk keys counted from the start of its sequence: per chunk
 //       a maximum, a sum and weighted values, merged in ascending order. So neither the query's neighbours, nor how a
 //       prefill was cut, nor which threads computed which chunk changes its bits (B2).
+//       A chunk of which a row sees nothing changes nothing of the row, so where a window begins shows in no bit either.
 //   A2  Slots behind a sequence's context are never used: they may hold another sequence's values, or NaN.
+//   A3  With a window, blocks that end before the first key that a task's first query sees are not touched, and their
+//       entries of the block table are not read.
 #ifndef QUIRE_KERNELS_CPU_ATTENTION_KERNELS_H_
 #define QUIRE_KERNELS_CPU_ATTENTION_KERNELS_H_
 
@@ -36,12 +39,17 @@ struct AttendJob {
   int64_t q_stride = 0;
   int64_t out_stride = 0;
   int64_t group = 0;  // heads per kv head
-  float scale = 1.0f;
+  AttentionParams params;
 
   int64_t head_dim() const { return cache.layout.head_dim; }
   // Rows of a task are (query, head) pairs, head fastest.
   int64_t Rows(const AttendTask& task) const { return task.count * group; }
-  int64_t Chunks(const AttendTask& task) const { return (task.visible + task.count - 1 + kChunk - 1) / kChunk; }
+  // The task's chunks are [FirstChunk, FirstChunk + Chunks) of its sequence's; there is one at least.
+  int64_t FirstKey(const AttendTask& task) const { return FirstVisibleKey(params, task.visible - 1); }
+  int64_t FirstChunk(const AttendTask& task) const { return FirstKey(task) / kChunk; }
+  int64_t Chunks(const AttendTask& task) const {
+    return (task.visible + task.count - 1 + kChunk - 1) / kChunk - FirstChunk(task);
+  }
   // Floats of one chunk's (or state's) result: values [rows, head_dim], maxima [rows], sums [rows].
   int64_t PartialFloats(const AttendTask& task) const { return Rows(task) * (head_dim() + 2); }
 };
@@ -50,7 +58,7 @@ struct AttendJob {
 inline constexpr int64_t kAttendScratchFloats = 6 * kChunk;
 
 struct AttendKernels {
-  // Computes chunk number `chunk` of a task into `partial`.
+  // Computes chunk number `chunk` of the sequence for a task into `partial`.
   void (*chunk)(const AttendJob& job, const AttendTask& task, int64_t chunk, float* partial, float* scratch);
   // state = state merged with the next chunk's partial.
   void (*merge)(const AttendJob& job, const AttendTask& task, const float* partial, float* state);

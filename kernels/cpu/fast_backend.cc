@@ -153,6 +153,10 @@ class FastBackend final : public Backend {
     });
   }
 
+  void DoSoftCap(const TensorView& x, float cap) override {
+    ForRows(x.dim(0), x.dim(1), [&](int64_t t) { rows_.soft_cap(Row(x, t), cap, x.dim(1)); });
+  }
+
   void DoGatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) override {
     ForRows(out.dim(0), x.dim(1), [&](int64_t i) { std::copy_n(Row(x, rows[i]), x.dim(1), Row(out, i)); });
   }

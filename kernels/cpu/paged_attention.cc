@@ -40,7 +40,7 @@ void PagedAttention::ListTasks(const TensorView& q, const AttendBatch& batch, co
         task.count = std::min(per_task, end - first);
         task.visible = batch.context_len[s] - (end - first) + 1;
         task.kv_head = head;
-        cost += job_.Rows(task) * (task.visible + task.count);
+        cost += job_.Rows(task) * (task.visible + task.count - job_.FirstKey(task));
         chunks += job_.Chunks(task);
         tasks_.push_back(task);
         cost_ends_.push_back(cost);
@@ -66,9 +66,10 @@ void PagedAttention::RunTasks() {
       const int64_t floats = (job_.PartialFloats(task) + 15) / 16 * 16;
       float* scratch = Align(&scratch_[thread], kAttendScratchFloats + 2 * floats);
       float* state = scratch + kAttendScratchFloats;
-      kernels_.chunk(job_, task, 0, state, scratch);
+      const int64_t first = job_.FirstChunk(task);
+      kernels_.chunk(job_, task, first, state, scratch);
       for (int64_t c = 1; c < job_.Chunks(task); ++c) {
-        kernels_.chunk(job_, task, c, state + floats, scratch);
+        kernels_.chunk(job_, task, first + c, state + floats, scratch);
         kernels_.merge(job_, task, state + floats, state);
       }
       kernels_.finish(job_, task, state);
@@ -93,7 +94,7 @@ void PagedAttention::RunChunks() {
       if (i == chunk_ends_[task]) ++task;
       const int64_t chunk = i - (chunk_ends_[task] - job_.Chunks(tasks_[task]));
       float* partial = partials + partial_starts_[task] + chunk * job_.PartialFloats(tasks_[task]);
-      kernels_.chunk(job_, tasks_[task], chunk, partial, scratch);
+      kernels_.chunk(job_, tasks_[task], job_.FirstChunk(tasks_[task]) + chunk, partial, scratch);
     }
   });
   for (size_t t = 0; t < tasks_.size(); ++t) {
@@ -107,7 +108,7 @@ void PagedAttention::RunChunks() {
 
 void PagedAttention::Attend(const TensorView& q, const AttendBatch& batch, const AttentionParams& params, int64_t layer,
                             const KvCacheView& cache, const TensorView& out) {
-  job_ = {cache, layer, q.stride[0], out.stride[0], q.dim(1) / cache.layout.num_kv_heads, params.scale};
+  job_ = {cache, layer, q.stride[0], out.stride[0], q.dim(1) / cache.layout.num_kv_heads, params};
   ListTasks(q, batch, out);
   const int64_t num_tasks = static_cast<int64_t>(tasks_.size());
   if (pool_->num_threads() > 1 && num_tasks < kTasksPerThread * pool_->num_threads()) return RunChunks();

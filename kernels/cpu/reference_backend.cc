@@ -64,6 +64,19 @@ T* CacheRow(const KvCacheView& cache, int64_t layer, int64_t block, int64_t offs
   return reinterpret_cast<T*>(extent) + ((half * l.num_kv_heads + head) * l.block_size + offset) * l.head_dim;
 }
 
+float RoundToBf16(float x) { return Widen(Narrow<BFloat16>(x)); }
+
+// What the key at `key` scores with the query at `position`.
+float Score(float dot, const AttentionParams& params, int64_t head, int64_t position, int64_t key) {
+  float score = dot * params.scale;
+  if (params.softcap > 0.0f) score = params.softcap * std::tanh(score / params.softcap);
+  if (params.alibi_slopes.empty()) return score;
+  const float slope = params.alibi_slopes[head];
+  if (!params.alibi_in_bf16) return score + slope * static_cast<float>(key - position);
+  const auto rounded = [&](int64_t n) { return RoundToBf16(RoundToBf16(slope) * RoundToBf16(static_cast<float>(n))); };
+  return score + params.scale * (rounded(key) - rounded(position));
+}
+
 class ReferenceBackend final : public Backend {
  public:
   std::string Name() const override { return "cpu/reference"; }
@@ -183,25 +196,26 @@ class ReferenceBackend final : public Backend {
     });
   }
 
-  // One query of one head over keys [0, num_keys) of its sequence.
+  // The query at `position` of one query head over the keys that it sees.
   template <typename T>
-  void AttendOne(const float* q, const int32_t* blocks, int64_t num_keys, int64_t kv_head, float scale, int64_t layer,
-                 const KvCacheView& cache, float* out) {
+  void AttendOne(const float* q, const int32_t* blocks, int64_t position, int64_t head, int64_t kv_head,
+                 const AttentionParams& params, int64_t layer, const KvCacheView& cache, float* out) {
     const KvCacheLayout& l = cache.layout;
-    std::vector<float> scores(num_keys);
-    for (int64_t j = 0; j < num_keys; ++j) {
+    const int64_t first = FirstVisibleKey(params, position);
+    std::vector<float> scores(position + 1 - first);
+    for (int64_t j = first; j <= position; ++j) {
       const T* key = CacheRow<T>(cache, layer, blocks[j / l.block_size], j % l.block_size, kv_head, 0);
       float dot = 0.0f;
       for (int64_t d = 0; d < l.head_dim; ++d) dot = std::fma(q[d], Widen(key[d]), dot);
-      scores[j] = dot * scale;
+      scores[j - first] = Score(dot, params, head, position, j);
     }
     const float max = *std::max_element(scores.begin(), scores.end());
     float sum = 0.0f;
     for (float& score : scores) sum += (score = std::exp(score - max));
     std::fill(out, out + l.head_dim, 0.0f);
-    for (int64_t j = 0; j < num_keys; ++j) {
+    for (int64_t j = first; j <= position; ++j) {
       const T* value = CacheRow<T>(cache, layer, blocks[j / l.block_size], j % l.block_size, kv_head, 1);
-      for (int64_t d = 0; d < l.head_dim; ++d) out[d] = std::fma(scores[j], Widen(value[d]), out[d]);
+      for (int64_t d = 0; d < l.head_dim; ++d) out[d] = std::fma(scores[j - first], Widen(value[d]), out[d]);
     }
     for (int64_t d = 0; d < l.head_dim; ++d) out[d] /= sum;
   }
@@ -214,10 +228,10 @@ class ReferenceBackend final : public Backend {
       for (int64_t s = 0; s < batch.num_seqs(); ++s) {
         const int32_t* blocks = batch.block_tables.data() + s * batch.max_blocks;
         for (int64_t t = batch.query_start[s]; t < batch.query_start[s + 1]; ++t) {
-          const int64_t num_keys = batch.context_len[s] - (batch.query_start[s + 1] - t) + 1;
+          const int64_t position = batch.context_len[s] - (batch.query_start[s + 1] - t);
           for (int64_t h = 0; h < q.dim(1); ++h) {
-            AttendOne<decltype(element)>(Row(q, t) + h * head_dim, blocks, num_keys, h / group, params.scale, layer,
-                                         cache, Row(out, t) + h * head_dim);
+            AttendOne<decltype(element)>(Row(q, t) + h * head_dim, blocks, position, h, h / group, params, layer, cache,
+                                         Row(out, t) + h * head_dim);
           }
         }
       }
@@ -243,6 +257,12 @@ class ReferenceBackend final : public Backend {
   void DoScale(const TensorView& x, float factor) override {
     for (int64_t t = 0; t < x.dim(0); ++t) {
       for (int64_t c = 0; c < x.dim(1); ++c) Row(x, t)[c] *= factor;
+    }
+  }
+
+  void DoSoftCap(const TensorView& x, float cap) override {
+    for (int64_t t = 0; t < x.dim(0); ++t) {
+      for (int64_t c = 0; c < x.dim(1); ++c) Row(x, t)[c] = cap * std::tanh(Row(x, t)[c] / cap);
     }
   }
 

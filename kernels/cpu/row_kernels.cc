@@ -152,6 +152,12 @@ void Add(float* x, const float* y, int64_t width) {
   for (; c < width; ++c) x[c] += y[c];
 }
 
+void SoftCap(float* x, float cap, int64_t width) {
+  int64_t c = 0;
+  for (; c + kLanes <= width; c += kLanes) hn::StoreU(Capped(hn::LoadU(kFloat, x + c), cap), kFloat, x + c);
+  if (c < width) StoreN(Capped(LoadWideN(x + c, width - c), cap), x + c, width - c);
+}
+
 template <typename T>
 HWY_INLINE void WidenRow(const T* row, int64_t width, float* out) {
   int64_t c = 0;
@@ -170,7 +176,7 @@ void WidenAny(const void* row, DType dtype, int64_t width, float* out) {
   }
 }
 
-RowKernels Table() { return {Norm, Rope, Activate, Add, WidenAny}; }
+RowKernels Table() { return {Norm, Rope, Activate, Add, SoftCap, WidenAny}; }
 
 }  // namespace
 }  // namespace quire::kernels::cpu::HWY_NAMESPACE

@@ -18,6 +18,8 @@ struct RowKernels {
   // out = act(x), times up where up is not null.
   void (*activate)(ActivationKind kind, const float* x, const float* up, int64_t width, float* out);
   void (*add)(float* x, const float* y, int64_t width);
+  // x = cap * tanh(x / cap).
+  void (*soft_cap)(float* x, float cap, int64_t width);
   // Widens a row of a table.
   void (*widen)(const void* row, DType dtype, int64_t width, float* out);
 };
