@@ -23,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/expert_ops.h"
 #include "kernels/sampling_ops.h"
 #include "kernels/tensor_view.h"
 
@@ -167,6 +168,25 @@ class Backend {
   // Copies whole blocks inside the cache: pairs (source, destination), applied in order.
   void CopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, const KvCacheView& cache);
 
+  // Mixture of experts, defined in expert_ops.h; checked in backend_experts.cc.
+  // Shapes: logits [num_tokens, num_experts] f32; num_chosen is ids' width.
+  void Route(const TensorView& logits, const RouteParams& params, const ExpertRouting& routing);
+
+  // out[r] = x[token of row r] * weight of r's expert^T, or of x[r] where row_token is absent; each weight is read once.
+  // Shapes: experts [num_local], alike; x [num_tokens or num_rows, cols]; out [num_tokens * num_chosen, rows], of which
+  // the rows that there are get written.
+  void ExpertMatMul(const TensorView& x, absl::Span<const Weight* const> experts, const TensorView& row_start,
+                    const TensorView& row_token, const TensorView& out);
+
+  // out[t] = sum over t's choices of weight * row, in the order of E2, of the rows that are here. `extra`, optional,
+  // joins the sum of `extra_quarter` behind its experts. Shapes: rows [num_tokens * num_chosen, hidden]; extra, out
+  // [num_tokens, hidden].
+  void CombineExperts(const TensorView& rows, const ExpertRouting& routing, int64_t num_experts,
+                      const TensorView& extra, int64_t extra_quarter, const TensorView& out);
+
+  // x[t] *= sigmoid(gate[t]). Shapes: x [num_tokens, width]; gate [num_tokens, 1].
+  void ScaleRows(const TensorView& x, const TensorView& gate);
+
   // Sampling, defined in sampling_ops.h. Shapes: logits [num_rows, vocab] f32, edited in place; rows, edits, results
   // [num_rows]. Call order for a step: LogProbs (iff a row wants log-probs), EditLogits (iff a row has edits), Sample,
   // with the same results. EditLogits keeps the raw logits of edited ids in results where LogProbs asked for it;
@@ -193,6 +213,12 @@ class Backend {
   virtual void DoSoftCap(const TensorView& x, float cap) = 0;
   virtual void DoGatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) = 0;
   virtual void DoCopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, const KvCacheView& cache) = 0;
+  virtual void DoRoute(const TensorView& logits, const RouteParams& params, const ExpertRouting& routing) = 0;
+  virtual void DoExpertMatMul(const TensorView& x, absl::Span<const Weight* const> experts, const TensorView& row_start,
+                              const TensorView& row_token, const TensorView& out) = 0;
+  virtual void DoCombineExperts(const TensorView& rows, const ExpertRouting& routing, int64_t num_experts,
+                                const TensorView& extra, int64_t extra_quarter, const TensorView& out) = 0;
+  virtual void DoScaleRows(const TensorView& x, const TensorView& gate) = 0;
   virtual void DoEditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits,
                             absl::Span<SampleResult> results) = 0;
   virtual void DoLogProbs(const TensorView& logits, absl::Span<const SampleRow> rows,

@@ -74,6 +74,29 @@ inline constexpr AttendVariant kAttendVariants[] = {
     {"alibi, window", 70, 0.0f, true, false}, {"all", 520, 2.0f, true, false},
 };
 
+enum class ExpertLoad : uint8_t { kRandom, kAllToOne, kLastIdle };
+
+struct ExpertCase {
+  int64_t num_tokens;
+  int64_t num_experts;
+  int64_t num_chosen;
+  int64_t first_expert;  // those that lie here
+  int64_t num_local;
+  int64_t hidden;
+  int64_t width;  // of an expert
+  ExpertLoad load;
+};
+
+// Experts that quarters do not divide, one of many, all chosen; experts elsewhere, without a row, with all rows; rows
+// on both sides of every tile height.
+inline constexpr ExpertCase kExpertCases[] = {
+    {0, 4, 2, 0, 4, 16, 8, ExpertLoad::kRandom},     {1, 1, 1, 0, 1, 17, 5, ExpertLoad::kRandom},
+    {1, 8, 2, 0, 8, 64, 48, ExpertLoad::kRandom},    {3, 5, 5, 0, 5, 33, 31, ExpertLoad::kRandom},
+    {7, 6, 3, 0, 6, 40, 65, ExpertLoad::kLastIdle},  {19, 4, 2, 0, 4, 130, 24, ExpertLoad::kAllToOne},
+    {33, 7, 2, 2, 3, 48, 70, ExpertLoad::kRandom},   {90, 3, 1, 0, 3, 65, 37, ExpertLoad::kRandom},
+    {70, 9, 4, 6, 3, 20, 16, ExpertLoad::kLastIdle}, {150, 4, 2, 0, 4, 31, 100, ExpertLoad::kAllToOne},
+};
+
 struct RowsCase {
   int64_t num_tokens;
   int64_t width;

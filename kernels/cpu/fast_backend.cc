@@ -1,10 +1,13 @@
 #include "kernels/cpu/fast_backend.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cpu/expert_routing.h"
+#include "kernels/cpu/fast_experts.h"
 #include "kernels/cpu/fast_sampling.h"
 #include "kernels/cpu/host_memory.h"
 #include "kernels/cpu/logit_edits.h"
@@ -165,6 +168,33 @@ class FastBackend final : public Backend {
     const int64_t bytes = cache.layout.block_bytes();
     char* base = static_cast<char*>(cache.base);
     for (const auto& [from, to] : copies) std::memmove(base + to * bytes, base + from * bytes, bytes);
+  }
+
+  void DoRoute(const TensorView& logits, const RouteParams& params, const ExpertRouting& routing) override {
+    ForRows(logits.dim(0), logits.dim(1), [&](int64_t t) {
+      ChooseExperts(Row(logits, t), logits.dim(1), routing.ids.dim(1), params.renormalize,
+                    routing.ids.as<int32_t>() + t * routing.ids.stride[0], Row(routing.weights, t));
+    });
+    SortByExpert(params, routing);
+  }
+
+  void DoExpertMatMul(const TensorView& x, absl::Span<const Weight* const> experts, const TensorView& row_start,
+                      const TensorView& row_token, const TensorView& out) override {
+    ExpertMatMulOn(x, experts, row_start, row_token, out, matmul_, &pool_,
+                   [&](int thread, int64_t floats) { return Scratch(thread, floats); });
+  }
+
+  void DoCombineExperts(const TensorView& rows, const ExpertRouting& routing, int64_t num_experts,
+                        const TensorView& extra, int64_t extra_quarter, const TensorView& out) override {
+    CombineExpertsOn(rows, routing, num_experts, extra, extra_quarter, out, rows_, &pool_);
+  }
+
+  void DoScaleRows(const TensorView& x, const TensorView& gate) override {
+    ForRows(x.dim(0), x.dim(1), [&](int64_t t) {
+      const float factor = 1.0f / (1.0f + std::exp(-Row(gate, t)[0]));
+      float* row = Row(x, t);
+      for (int64_t c = 0; c < x.dim(1); ++c) row[c] *= factor;
+    });
   }
 
   void DoEditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits,

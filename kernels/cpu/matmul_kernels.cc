@@ -112,7 +112,7 @@ HWY_NOINLINE void Direct(const MatMulJob& job, int64_t token, int64_t panel, con
   const int64_t step = kPanels == kGroupPanels ? kPanels * kPanel : panels.Step(panel);
   const int64_t stride = panels.Stride();
   const float* x[kRows];
-  for (int r = 0; r < kRows; ++r) x[r] = job.x + (token + r) * job.x_stride;
+  for (int r = 0; r < kRows; ++r) x[r] = job.XRow(token + r);
   // Lines of a k step: of the interleaved panels together, or of each panel.
   constexpr int64_t kPanelBytes = kPanel * static_cast<int64_t>(sizeof(T));
   constexpr int64_t kLines = kGroupPanels == 1 ? kPanels : (kPanels * kPanelBytes + 63) / 64;
@@ -350,7 +350,7 @@ void WidenAndMultiply(const MatMulJob& job, Range tile, int64_t k, Range after, 
 
 HWY_INLINE void PackRows(const MatMulJob& job, Range tokens, int64_t k, int64_t steps, float* HWY_RESTRICT to) {
   for (int64_t t = tokens.begin; t < tokens.end; ++t, to += kBlockK) {
-    std::copy_n(job.x + t * job.x_stride + k, steps, to);
+    std::copy_n(job.XRow(t) + k, steps, to);
   }
 }
 

@@ -39,7 +39,7 @@ inline int64_t PanelOffset(int64_t panel, int64_t cols, int64_t group_panels) {
 }
 
 struct MatMulJob {
-  const float* x = nullptr;  // [num_tokens, cols]
+  const float* x = nullptr;  // [num_tokens, cols], or x_rows picks them
   int64_t x_stride = 0;
   int64_t num_tokens = 0;
   const void* panels = nullptr;
@@ -49,6 +49,9 @@ struct MatMulJob {
   const float* bias = nullptr;  // null = none
   float* out = nullptr;         // [num_tokens, rows]
   int64_t out_stride = 0;
+  const int32_t* x_rows = nullptr;  // row of x that a token reads; null: its own
+
+  const float* XRow(int64_t token) const { return x + (x_rows == nullptr ? token : x_rows[token]) * x_stride; }
 };
 
 // Floats of scratch that a call with this many tokens needs, 64-byte aligned.

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/cpu/expert_routing.h"
 #include "kernels/cpu/host_memory.h"
 #include "kernels/cpu/logit_edits.h"
 #include "kernels/cpu/reference_sampling.h"
@@ -274,6 +275,52 @@ class ReferenceBackend final : public Backend {
     const int64_t bytes = cache.layout.block_bytes();
     char* base = static_cast<char*>(cache.base);
     for (const auto& [from, to] : copies) std::memmove(base + to * bytes, base + from * bytes, bytes);
+  }
+
+  void DoRoute(const TensorView& logits, const RouteParams& params, const ExpertRouting& routing) override {
+    for (int64_t t = 0; t < logits.dim(0); ++t) {
+      ChooseExperts(Row(logits, t), logits.dim(1), routing.ids.dim(1), params.renormalize,
+                    routing.ids.as<int32_t>() + t * routing.ids.stride[0], Row(routing.weights, t));
+    }
+    SortByExpert(params, routing);
+  }
+
+  void DoExpertMatMul(const TensorView& x, absl::Span<const Weight* const> experts, const TensorView& row_start,
+                      const TensorView& row_token, const TensorView& out) override {
+    const int32_t* start = row_start.as<int32_t>();
+    for (size_t e = 0; e < experts.size(); ++e) {
+      for (int64_t r = start[e]; r < start[e + 1]; ++r) {
+        const int64_t source = row_token.empty() ? r : row_token.as<int32_t>()[r];
+        DoMatMul(SliceRows(x, source, 1), *experts[e], TensorView(), SliceRows(out, r, 1));
+      }
+    }
+  }
+
+  void DoCombineExperts(const TensorView& rows, const ExpertRouting& routing, int64_t num_experts,
+                        const TensorView& extra, int64_t extra_quarter, const TensorView& out) override {
+    for (int64_t t = 0; t < out.dim(0); ++t) {
+      const int32_t* ids = routing.ids.as<int32_t>() + t * routing.ids.stride[0];
+      const int32_t* row_of = routing.rows.as<int32_t>() + t * routing.rows.stride[0];
+      for (int64_t c = 0; c < out.dim(1); ++c) {
+        float sums[kExpertQuarters] = {};
+        for (int64_t q = 0; q < kExpertQuarters; ++q) {
+          for (int64_t i = 0; i < routing.ids.dim(1); ++i) {
+            const bool in_quarter = ids[i] >= QuarterBegin(num_experts, q) && ids[i] < QuarterBegin(num_experts, q + 1);
+            if (!in_quarter || row_of[i] < 0) continue;
+            sums[q] = std::fma(Row(routing.weights, t)[i], Row(rows, row_of[i])[c], sums[q]);
+          }
+          if (!extra.empty() && extra_quarter == q) sums[q] += Row(extra, t)[c];
+        }
+        Row(out, t)[c] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+      }
+    }
+  }
+
+  void DoScaleRows(const TensorView& x, const TensorView& gate) override {
+    for (int64_t t = 0; t < x.dim(0); ++t) {
+      const float factor = 1.0f / (1.0f + std::exp(-Row(gate, t)[0]));
+      for (int64_t c = 0; c < x.dim(1); ++c) Row(x, t)[c] *= factor;
+    }
   }
 
   void DoEditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits,

@@ -158,6 +158,27 @@ void SoftCap(float* x, float cap, int64_t width) {
   if (c < width) StoreN(Capped(LoadWideN(x + c, width - c), cap), x + c, width - c);
 }
 
+HWY_INLINE FloatVec CombineAt(const CombineJob& job, int64_t c, int64_t lanes) {
+  const auto load = [&](const float* row) {
+    return lanes >= kLanes ? hn::LoadU(kFloat, row + c) : LoadWideN(row + c, lanes);
+  };
+  FloatVec sums[4];
+  for (int q = 0; q < 4; ++q) {
+    sums[q] = hn::Zero(kFloat);
+    for (int64_t i = job.quarter_begin[q]; i < job.quarter_begin[q + 1]; ++i) {
+      sums[q] = hn::MulAdd(hn::Set(kFloat, job.weights[i]), load(job.rows[i]), sums[q]);
+    }
+    if (job.extra != nullptr && job.extra_quarter == q) sums[q] = hn::Add(sums[q], load(job.extra));
+  }
+  return hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
+}
+
+void Combine(const CombineJob& job, int64_t width, float* out) {
+  int64_t c = 0;
+  for (; c + kLanes <= width; c += kLanes) hn::StoreU(CombineAt(job, c, kLanes), kFloat, out + c);
+  if (c < width) StoreN(CombineAt(job, c, width - c), out + c, width - c);
+}
+
 template <typename T>
 HWY_INLINE void WidenRow(const T* row, int64_t width, float* out) {
   int64_t c = 0;
@@ -176,7 +197,7 @@ void WidenAny(const void* row, DType dtype, int64_t width, float* out) {
   }
 }
 
-RowKernels Table() { return {Norm, Rope, Activate, Add, SoftCap, WidenAny}; }
+RowKernels Table() { return {Norm, Rope, Activate, Add, SoftCap, Combine, WidenAny}; }
 
 }  // namespace
 }  // namespace quire::kernels::cpu::HWY_NAMESPACE

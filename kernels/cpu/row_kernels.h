@@ -9,6 +9,15 @@
 
 namespace quire::kernels::cpu {
 
+// A token's answers from its experts, sorted by quarter (expert_ops.h).
+struct CombineJob {
+  const float* const* rows = nullptr;
+  const float* weights = nullptr;
+  int64_t quarter_begin[5] = {};  // in rows and weights; last: their number
+  const float* extra = nullptr;   // null = none
+  int64_t extra_quarter = 0;
+};
+
 struct RowKernels {
   // out = (x - mean) * scale * weight (+ bias), one row of `width`. bias may be null; x may be out.
   void (*norm)(NormKind kind, const float* x, const float* weight, const float* bias, float eps, int64_t width,
@@ -20,6 +29,8 @@ struct RowKernels {
   void (*add)(float* x, const float* y, int64_t width);
   // x = cap * tanh(x / cap).
   void (*soft_cap)(float* x, float cap, int64_t width);
+  // out = the job's sum in the order of E2.
+  void (*combine)(const CombineJob& job, int64_t width, float* out);
   // Widens a row of a table.
   void (*widen)(const void* row, DType dtype, int64_t width, float* out);
 };
