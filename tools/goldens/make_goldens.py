@@ -25,6 +25,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+import expert_cases
 import family_cases
 import remote_cases
 
@@ -337,6 +338,21 @@ def make_family(root, name):
     write_single(root / name, config, state, (tensors, facts))
 
 
+def make_experts(root, name):
+    """As make_family; `name`_stacked is the same model with the experts of a layer in one tensor."""
+    model, tensors, facts = search_seed(lambda: expert_cases.build(name),
+                                        6000,
+                                        accept=expert_cases.accept,
+                                        fill=expert_cases.randomize)
+    report(name, facts)
+    for suffix, original_format in (("", True), ("_stacked", False)):
+        with tempfile.TemporaryDirectory() as saved:
+            model.save_pretrained(saved, save_original_format=original_format)
+            config = json.loads((pathlib.Path(saved) / "config.json").read_text())
+            state = load_file(pathlib.Path(saved) / "model.safetensors")
+        write_single(root / (name + suffix), config, state, (tensors, facts) if original_format else None)
+
+
 def report(case, facts):
     print(case, " ".join(f"{k}={v}" for k, v in facts.items()), flush=True)
 
@@ -346,7 +362,8 @@ CASES = {
     "llama_gqa_bf16": make_llama_gqa_bf16,
     "llama_tied": make_llama_tied,
     "gpt2": make_gpt2,
-    **{name: functools.partial(make_family, name=name) for name in family_cases.FAMILIES}
+    **{name: functools.partial(make_family, name=name) for name in family_cases.FAMILIES},
+    **{name: functools.partial(make_experts, name=name) for name in expert_cases.FAMILIES}
 }
 
 

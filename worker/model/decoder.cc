@@ -41,6 +41,12 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(const DecoderOptions& o
     decoder->rope_ = std::move(*rope);
   }
   if (absl::Status s = decoder->Allocate(options); !s.ok()) return s;
+  if (spec.experts.count > 0) {
+    const int64_t max_rows = std::max(options.max_num_batched_tokens, options.max_num_logit_rows);
+    auto experts = ExpertsLayer::Create(spec, shard, decoder->weights_, max_rows, backend);
+    if (!experts.ok()) return experts.status();
+    decoder->experts_ = std::move(*experts);
+  }
   return decoder;
 }
 
@@ -57,6 +63,8 @@ absl::Status Decoder::Allocate(const DecoderOptions& options) {
   const int64_t tokens = options.max_num_batched_tokens, rows = options.max_num_logit_rows;
   const int64_t attended = shard_.heads.count, ffn = shard_.ffn.count;
   const bool parallel = shard_.world_size > 1;
+  const auto has_mlp = [](const LayerWeights& layer) { return layer.experts == nullptr; };
+  const bool any_mlp = std::any_of(weights_.layers.begin(), weights_.layers.end(), has_mlp);
   const struct {
     Activations* out;
     int64_t rows, cols;
@@ -67,8 +75,8 @@ absl::Status Decoder::Allocate(const DecoderOptions& options) {
       {&products_[1], std::max(tokens, rows), spec_.hidden_size},
       {&qkv_, tokens, attended + 2 * shard_.kv_heads.count},
       {&attended_, tokens, attended},
-      {&up_, std::max(tokens, rows), spec_.gated ? 2 * ffn : ffn},
-      {&activated_, std::max(tokens, rows), ffn},
+      {&up_, any_mlp ? std::max(tokens, rows) : 0, spec_.gated ? 2 * ffn : ffn},
+      {&activated_, any_mlp ? std::max(tokens, rows) : 0, ffn},
       {&row_hidden_, rows, spec_.hidden_size},
       {&row_attended_, rows, attended},
       {&gathered_, parallel ? rows * shard_.world_size : 0, shard_.vocab_padded},
@@ -195,13 +203,25 @@ absl::Status Decoder::FinishLayer(int64_t layer, const TensorView& hidden, const
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t num_rows = hidden.dim(0);
   const TensorView scratch = scratch_.View(num_rows);
-  const TensorView activated = activated_.View(num_rows);
+  const TensorView activated = weights.experts == nullptr ? activated_.View(num_rows) : TensorView();
   if (spec_.parallel_residual) ActivateFfn(weights, hidden, activated);
   if (absl::Status s = SummedProduct(attended, weights.output, scratch); !s.ok()) return s;
   AddToResidual(scratch, weights.attention_out_norm, hidden);
+  if (weights.experts != nullptr) return MixExperts(layer, hidden);
   if (!spec_.parallel_residual) ActivateFfn(weights, hidden, activated);
   if (absl::Status s = SummedProduct(activated, weights.down, scratch); !s.ok()) return s;
   AddToResidual(scratch, weights.ffn_out_norm, hidden);
+  return absl::OkStatus();
+}
+
+// hidden += experts(norm(hidden)).
+absl::Status Decoder::MixExperts(int64_t layer, const TensorView& hidden) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const TensorView normed = scratch_.View(hidden.dim(0));
+  Norm(weights.norm2, hidden, normed);
+  const TensorView shares = experts_->Share(layer, normed);
+  if (absl::Status s = AllReduce(shares); !s.ok()) return s;
+  AddToResidual(experts_->Finish(shares), weights.ffn_out_norm, hidden);
   return absl::OkStatus();
 }
 

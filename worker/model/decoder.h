@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 #include "worker/comm/communicator.h"
+#include "worker/model/experts_layer.h"
 #include "worker/model/model.h"
 #include "worker/model/model_spec.h"
 #include "worker/model/rope_table.h"
@@ -63,6 +64,7 @@ class Decoder final : public Model {
   void Attention(int64_t layer, const ForwardBatch& batch, const kernels::KvCacheView& cache,
                  const kernels::TensorView& hidden, const kernels::TensorView& attended);
   absl::Status FinishLayer(int64_t layer, const kernels::TensorView& hidden, const kernels::TensorView& attended);
+  absl::Status MixExperts(int64_t layer, const kernels::TensorView& hidden);
   void ActivateFfn(const LayerWeights& weights, const kernels::TensorView& hidden,
                    const kernels::TensorView& activated);
   void AddToResidual(const kernels::TensorView& summand, const NormWeights& norm, const kernels::TensorView& hidden);
@@ -79,7 +81,8 @@ class Decoder final : public Model {
   const ModelFacts facts_;
   kernels::Backend* const backend_;
   Communicator* const comm_;
-  std::unique_ptr<RopeTable> rope_;  // null without rotary positions
+  std::unique_ptr<RopeTable> rope_;        // null without rotary positions
+  std::unique_ptr<ExpertsLayer> experts_;  // null without a mixture of experts
 
   Activations hidden_;       // the residual stream
   Activations scratch_;      // normed input of a block, then its output

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "worker/loader/bounded_json.h"
+#include "worker/model/families_experts.h"
 
 namespace quire::worker {
 namespace {
@@ -307,6 +308,7 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
     spec.parallel_residual = FlagOr(config, family.parallel_key, family.default_parallel);
   }
   ReadScales(family, config, &spec);
+  if (absl::Status s = ReadExperts(family, config, &spec); !s.ok()) return s;
   ClampToWindow(family, config, &spec);
   ClampToExactLength(family, config, &spec);
   return spec;

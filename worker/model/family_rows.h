@@ -26,15 +26,19 @@ enum class Layout : uint8_t {
   kConcat,            // the roles' rows one below the other; one role: the tensor itself
   kConcatTransposed,  // the same with axes [in, out] ("Conv1D")
   kGroups,            // for each key head: its queries, itself, its value head
+  kExperts,           // an axis of experts, and kConcat for each of them
 };
 
+enum class InLayers : uint8_t { kAll, kWithMlp, kWithExperts };  // of a model that mixes layers of both kinds
+
 struct TensorRule {
-  // "{P}" is the file's prefix, "{N}" the layer's index.
+  // "{P}" is the file's prefix, "{N}" the layer's index, "{E}" the expert's.
   std::string name;
   Need need;
   Part part;
   Layout layout;
   std::vector<Role> roles;
+  InLayers layers = InLayers::kAll;
 };
 
 enum class WindowUse : uint8_t { kNever, kAlways, kIfFlagged };  // of "sliding_window"; by "use_sliding_window"
@@ -52,6 +56,13 @@ struct Condition {
   Kind kind;
   double value = 0;   // of kEquals
   double absent = 0;  // what kEquals takes an absent key for
+};
+
+// Config keys of a mixture of experts. The number of experts has a few names and any is taken.
+struct ExpertKeys {
+  const char* ffn_size = nullptr;         // null: the family has no experts
+  const char* shared_ffn_size = nullptr;  // null: no mlp that every token takes
+  const char* renormalize = nullptr;      // absent key: false. Null: always
 };
 
 struct FamilyRow {
@@ -106,6 +117,10 @@ struct FamilyRow {
   double default_logits_scale = 1.0;
   const char* logits_divisor_key = nullptr;
 
+  ExpertKeys experts;
+  // Rules for layers with experts, by the ways that files name them; the one of which most is found is the file's.
+  std::vector<std::vector<TensorRule>> expert_namings;
+
   std::vector<FixedFlag> fixed_flags;
   std::vector<TensorRule> tensors;
   std::vector<const char*> ignored_suffixes = {".rotary_emb.inv_freq", ".rotary_emb.cos_cached",
@@ -116,6 +131,7 @@ struct FamilyRow {
 std::vector<FamilyRow> LlamaLikeRows();   // family_rows_llama.cc
 std::vector<FamilyRow> LayerNormRows();   // family_rows_layer_norm.cc
 std::vector<FamilyRow> RemoteCodeRows();  // family_rows_remote.cc
+std::vector<FamilyRow> ExpertRows();      // family_rows_experts.cc
 
 // All of them, in no order that matters.
 const std::vector<FamilyRow>& Families();

@@ -165,6 +165,10 @@ void ReadFlagsAndNumbers(const json& root, HfConfig* config) {
   for (const auto& [key, value] : root.items()) {
     if (value.is_boolean()) config->flags[key] = value.get<bool>();
     if (value.is_number()) config->numbers[key] = value.get<double>();
+    const auto is_integer = [](const json& item) { return item.is_number_integer(); };
+    if (value.is_array() && value.size() <= 1024 && std::all_of(value.begin(), value.end(), is_integer)) {
+      config->lists[key] = value.get<std::vector<int64_t>>();
+    }
   }
 }
 

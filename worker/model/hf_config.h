@@ -56,12 +56,13 @@ struct HfConfig {
   std::optional<bool> scale_attention;  // false: scores are not divided by sqrt(head_dim)
   std::optional<bool> scale_attention_by_inverse_layer;
   HfRope rope;
-  std::optional<int64_t> window;          // of attention, in tokens
-  bool window_is_named = false;           // the key is there, maybe null
-  std::vector<int64_t> rope_of_layers;    // "no_rope_layers": 1 where a layer has rope
-  std::map<std::string, bool> flags;      // every true or false of the file's outermost object, by key
-  std::map<std::string, double> numbers;  // every number, likewise
-  std::vector<int32_t> eos_token_ids;     // both files, without repeats
+  std::optional<int64_t> window;                      // of attention, in tokens
+  bool window_is_named = false;                       // the key is there, maybe null
+  std::vector<int64_t> rope_of_layers;                // "no_rope_layers": 1 where a layer has rope
+  std::map<std::string, bool> flags;                  // every true or false of the file's outermost object, by key
+  std::map<std::string, double> numbers;              // every number, likewise
+  std::map<std::string, std::vector<int64_t>> lists;  // every list of at most 1024 integers, likewise
+  std::vector<int32_t> eos_token_ids;                 // both files, without repeats
   int32_t bos_token_id = -1;
   std::string generation_config_json;  // "" if absent
   std::string file = "config.json";    // for messages

@@ -77,7 +77,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options, ker
   if (!family.ok()) return family.status();
   auto spec = MakeModelSpec(**family, *config);
   if (!spec.ok()) return spec.status();
-  auto shard = MakeShard(*spec, options.rank, options.world_size);
+  auto shard = MakeShard(*spec, options.rank, options.world_size, options.expert_parallel);
   if (!shard.ok()) return shard.status();
   CHECK_EQ(comm->rank(), options.rank);
   CHECK_EQ(comm->world_size(), options.world_size);

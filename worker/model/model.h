@@ -39,7 +39,7 @@ struct ModelFacts {
   std::string model_type;
   std::vector<std::string> architectures;
   std::string dtype;                   // of the weights: float32 | float16 | bfloat16
-  int64_t weight_bytes = 0;            // this rank, read by one decode step
+  int64_t weight_bytes = 0;            // this rank, read by one decode step of one sequence
   double flops_per_token = 0;          // this rank, matrices only: 2 x parameters touched
   std::string generation_config_json;  // "" if absent
 };
@@ -49,6 +49,7 @@ struct LoadOptions {
   std::string dtype = "auto";  // auto | float32 | float16 | bfloat16
   int rank = 0;
   int world_size = 1;
+  bool expert_parallel = false;           // ranks hold whole experts, not a part of each
   int64_t max_num_batched_tokens = 2048;  // sizes the activations
   int64_t max_num_logit_rows = 256;
   std::function<void(int64_t bytes_loaded, int64_t bytes_total)> progress;  // may be null

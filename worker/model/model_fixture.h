@@ -19,6 +19,7 @@ struct FixtureOptions {
   std::string model_dir;
   std::string dtype = "auto";
   int world_size = 1;
+  bool expert_parallel = false;
   bool reference = false;  // the CPU backend's oracle instead of its fast kernels
   int num_threads = 1;     // of each rank's backend
   int64_t block_size = 16;

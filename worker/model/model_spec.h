@@ -28,6 +28,16 @@ struct RopeSpec {
   double attention_factor = 1.0;  // on cosines and sines
 };
 
+// A mixture of experts in place of the mlp of some layers.
+struct ExpertsSpec {
+  int64_t count = 0;            // 0: the model has none
+  int64_t chosen = 0;           // of a token
+  int64_t ffn_size = 0;         // of one expert
+  int64_t shared_ffn_size = 0;  // of the mlp that every token takes as well, behind a gate; 0: none
+  bool renormalize = false;     // the weights of the chosen sum to 1
+  std::vector<bool> layers;     // [num_layers], which have experts
+};
+
 struct ModelSpec {
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
@@ -57,6 +67,9 @@ struct ModelSpec {
   float attention_scale = 1.0f;                   // of the scores, before the softmax
   bool attention_scale_by_inverse_layer = false;  // divided by (layer index + 1) as well
 
+  ExpertsSpec experts;
+
+  bool HasExperts(int64_t layer) const { return experts.count > 0 && experts.layers[layer]; }
   // Of the table of learned positions.
   int64_t position_rows() const { return skipped_positions + max_position; }
 };

@@ -26,6 +26,15 @@ const RoleInfo kRoles[kNumRoles] = {
     {"key norm", Axis::kHeadDim, Axis::kOne, Split::kNone},
     {"attention output norm", Axis::kHidden, Axis::kOne, Split::kNone},
     {"ffn output norm", Axis::kHidden, Axis::kOne, Split::kNone},
+    // Every rank routes for itself: the same inputs, the same bits, and nothing to exchange.
+    {"router", Axis::kExperts, Axis::kHidden, Split::kNone},
+    {"shared gate", Axis::kSharedFfn, Axis::kHidden, Split::kRows},
+    {"shared up", Axis::kSharedFfn, Axis::kHidden, Split::kRows},
+    {"shared down", Axis::kHidden, Axis::kSharedFfn, Split::kCols},
+    {"shared switch", Axis::kOne, Axis::kHidden, Split::kNone},
+    {"expert gate", Axis::kExpertFfn, Axis::kHidden, Split::kRows},
+    {"expert up", Axis::kExpertFfn, Axis::kHidden, Split::kRows},
+    {"expert down", Axis::kHidden, Axis::kExpertFfn, Split::kCols},
 };
 
 }  // namespace
@@ -50,6 +59,12 @@ int64_t AxisSize(Axis axis, const ModelSpec& spec) {
       return spec.vocab_size;
     case Axis::kPositions:
       return spec.position_rows();
+    case Axis::kExperts:
+      return spec.experts.count;
+    case Axis::kExpertFfn:
+      return spec.experts.ffn_size;
+    case Axis::kSharedFfn:
+      return spec.experts.shared_ffn_size;
   }
   LOG(FATAL) << "axis " << static_cast<int>(axis);
 }

@@ -33,13 +33,36 @@ enum class Role : uint8_t {
   kKeyNorm,
   kAttentionOutNorm,  // of what attention adds
   kFfnOutNorm,        // of what the mlp adds
+  // A mixture of experts: of a layer,
+  kRouter,
+  kSharedGate,  // of the mlp that every token takes
+  kSharedUp,
+  kSharedDown,
+  kSharedSwitch,  // one output: how much of it counts
+  // and of each expert of a layer.
+  kExpertGate,
+  kExpertUp,
+  kExpertDown,
 };
-inline constexpr int kNumRoles = 17;
+inline constexpr int kNumRoles = 25;
+inline constexpr Role kFirstExpertRole = Role::kExpertGate;  // from here on, as many tensors as experts
 
 enum class Part : uint8_t { kWeight, kBias };
 
 // What an axis of a canonical tensor counts.
-enum class Axis : uint8_t { kOne, kHidden, kHeads, kKvHeads, kHeadDim, kFfn, kVocab, kPositions };
+enum class Axis : uint8_t {
+  kOne,
+  kHidden,
+  kHeads,
+  kKvHeads,
+  kHeadDim,
+  kFfn,
+  kVocab,
+  kPositions,
+  kExperts,
+  kExpertFfn,
+  kSharedFfn
+};
 
 // How the ranks share the weight. Where it is split by rows (the output), the bias is split with it; where it is split
 // by columns (the input), each rank's product is a summand of the all-reduce and the bias enters the sum once.

@@ -14,6 +14,39 @@ ShardRange Balanced(int64_t size, int rank, int world_size) {
   return {rank * base + std::min<int64_t>(rank, extra), base + (rank < extra ? 1 : 0)};
 }
 
+// Begins and ends at the borders of quarters where one, two or four ranks share out: sums over the axis then have one
+// order (docs/decisions/0018).
+ShardRange ByQuarters(int64_t size, int rank, int world_size) {
+  const int64_t begin = size * rank / world_size;
+  return {begin, size * (rank + 1) / world_size - begin};
+}
+
+absl::Status ShareExperts(const ExpertsSpec& spec, bool expert_parallel, Shard* shard) {
+  if (spec.count == 0) {
+    if (!expert_parallel) return absl::OkStatus();
+    return absl::InvalidArgumentError("expert parallelism is asked for, and the model has no experts");
+  }
+  const auto too_many = [&](const char* what, int64_t size) {
+    return absl::InvalidArgumentError(absl::StrCat(expert_parallel ? "expert" : "tensor", " parallel degree ",
+                                                   shard->world_size, " is larger than the ", what, " of ", size));
+  };
+  if (expert_parallel && spec.count < shard->world_size) return too_many("number of experts", spec.count);
+  if (!expert_parallel && spec.ffn_size < shard->world_size) return too_many("expert's ffn size", spec.ffn_size);
+  if (spec.shared_ffn_size > 0 && spec.shared_ffn_size < shard->world_size) {
+    return too_many("shared expert's ffn size", spec.shared_ffn_size);
+  }
+  shard->expert_parallel = expert_parallel;
+  shard->experts = {0, spec.count};
+  shard->expert_ffn = {0, spec.ffn_size};
+  if (expert_parallel) {
+    shard->experts = ByQuarters(spec.count, shard->rank, shard->world_size);
+  } else {
+    shard->expert_ffn = ByQuarters(spec.ffn_size, shard->rank, shard->world_size);
+  }
+  shard->shared_ffn = ByQuarters(spec.shared_ffn_size, shard->rank, shard->world_size);
+  return absl::OkStatus();
+}
+
 ShardRange RangeOf(Axis axis, const Shard& shard, const ModelSpec& spec) {
   switch (axis) {
     case Axis::kHeads:
@@ -24,6 +57,10 @@ ShardRange RangeOf(Axis axis, const Shard& shard, const ModelSpec& spec) {
       return shard.ffn;
     case Axis::kVocab:
       return shard.vocab;
+    case Axis::kExpertFfn:
+      return shard.expert_ffn;
+    case Axis::kSharedFfn:
+      return shard.shared_ffn;
     default:
       return {0, AxisSize(axis, spec)};
   }
@@ -35,7 +72,7 @@ ShardRange VocabRange(const ModelSpec& spec, int rank, int world_size) {
   return Balanced(spec.vocab_size, rank, world_size);
 }
 
-absl::StatusOr<Shard> MakeShard(const ModelSpec& spec, int rank, int world_size) {
+absl::StatusOr<Shard> MakeShard(const ModelSpec& spec, int rank, int world_size, bool expert_parallel) {
   CHECK(world_size >= 1 && rank >= 0 && rank < world_size) << rank << " of " << world_size;
   if (spec.num_heads % world_size != 0) {
     return absl::InvalidArgumentError(absl::StrCat("tensor parallel degree ", world_size, " does not divide the ",
@@ -65,6 +102,7 @@ absl::StatusOr<Shard> MakeShard(const ModelSpec& spec, int rank, int world_size)
   shard.ffn = Balanced(spec.ffn_size, rank, world_size);
   shard.vocab = VocabRange(spec, rank, world_size);
   shard.vocab_padded = VocabRange(spec, 0, world_size).count;
+  if (absl::Status s = ShareExperts(spec.experts, expert_parallel, &shard); !s.ok()) return s;
   return shard;
 }
 

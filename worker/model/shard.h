@@ -29,11 +29,16 @@ struct Shard {
   ShardRange kv_heads;
   ShardRange ffn;
   ShardRange vocab;
+  ShardRange expert_ffn;  // of every expert; whole where the ranks share out the experts themselves
+  ShardRange shared_ffn;
+  ShardRange experts;  // whose weights the rank holds; all of them unless expert_parallel
+  bool expert_parallel = false;
   int64_t vocab_padded = 0;  // rows of the largest vocabulary shard, equal on all ranks: what the all-gather moves
 };
 
-// Errors: INVALID_ARGUMENT where the degree does not fit the heads or the vocabulary, with both numbers.
-absl::StatusOr<Shard> MakeShard(const ModelSpec& spec, int rank, int world_size);
+// Errors: INVALID_ARGUMENT where the degree does not fit the heads, the vocabulary or the experts, with both numbers.
+// expert_parallel: a rank holds whole experts, neighbours, instead of a part of each.
+absl::StatusOr<Shard> MakeShard(const ModelSpec& spec, int rank, int world_size, bool expert_parallel = false);
 
 // Rows and columns of a role's weight that the rank holds; the whole axis where the table does not split it.
 ShardRange ShardRows(const Shard& shard, const ModelSpec& spec, Role role);

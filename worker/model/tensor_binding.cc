@@ -16,9 +16,22 @@ namespace quire::worker {
 namespace {
 
 bool IsPerLayer(const TensorRule& rule) { return absl::StrContains(rule.name, "{N}"); }
+bool IsPerExpert(const TensorRule& rule) { return absl::StrContains(rule.name, "{E}"); }
 
-std::string NameOf(const TensorRule& rule, const std::string& prefix, int64_t layer) {
-  return absl::StrReplaceAll(rule.name, {{"{P}", prefix}, {"{N}", absl::StrCat(layer)}});
+std::string NameOf(const TensorRule& rule, const std::string& prefix, int64_t layer, int64_t expert = 0) {
+  return absl::StrReplaceAll(rule.name, {{"{P}", prefix}, {"{N}", absl::StrCat(layer)}, {"{E}", absl::StrCat(expert)}});
+}
+
+// The layers that have a rule's tensor, ascending; layer 0 for one that occurs once per model.
+std::vector<int64_t> LayersOf(const TensorRule& rule, const ModelSpec& spec) {
+  if (!IsPerLayer(rule)) return {0};
+  std::vector<int64_t> layers;
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    const bool is_wanted =
+        rule.layers == InLayers::kAll || spec.HasExperts(layer) == (rule.layers == InLayers::kWithExperts);
+    if (is_wanted) layers.push_back(layer);
+  }
+  return layers;
 }
 
 // The prefix with which the file has its embedding; the first one where it has none (the message then names that
@@ -33,6 +46,26 @@ std::string FindPrefix(const FamilyRow& family, const Checkpoint& checkpoint) {
   return family.prefixes.front();
 }
 
+// The family's rules, with those for experts by the names that the file has most of (the first ones where all are
+// alike).
+std::vector<TensorRule> RulesOf(const FamilyRow& family, const ModelSpec& spec, const std::string& prefix,
+                                const Checkpoint& checkpoint) {
+  std::vector<TensorRule> rules = family.tensors;
+  const std::vector<TensorRule>* best = nullptr;
+  int64_t most = -1;
+  for (const std::vector<TensorRule>& naming : family.expert_namings) {
+    int64_t found = 0;
+    for (const TensorRule& rule : naming) {
+      for (const int64_t layer : LayersOf(rule, spec)) found += checkpoint.Find(NameOf(rule, prefix, layer)) != nullptr;
+    }
+    if (found <= most) continue;
+    most = found;
+    best = &naming;
+  }
+  if (best != nullptr) rules.insert(rules.end(), best->begin(), best->end());
+  return rules;
+}
+
 std::vector<int64_t> ExpectedShape(const TensorRule& rule, const ModelSpec& spec) {
   int64_t rows = 0;
   for (const Role role : rule.roles) rows += AxisSize(InfoOf(role).rows, spec);
@@ -40,6 +73,7 @@ std::vector<int64_t> ExpectedShape(const TensorRule& rule, const ModelSpec& spec
   if (rule.part == Part::kBias || cols == Axis::kOne) return {rows};
   std::vector<int64_t> shape = {rows, AxisSize(cols, spec)};
   if (rule.layout == Layout::kConcatTransposed) std::swap(shape[0], shape[1]);
+  if (rule.layout == Layout::kExperts) shape.insert(shape.begin(), spec.experts.count);
   return shape;
 }
 
@@ -95,30 +129,12 @@ std::vector<RowSpan> SpansOf(const BoundTensor& bound, int64_t begin, int64_t co
 
 absl::StatusOr<TensorBinding> TensorBinding::Bind(const FamilyRow& family, const ModelSpec& spec,
                                                   const std::string& model_dir, const Checkpoint& checkpoint) {
-  TensorBinding binding(spec.num_layers);
+  TensorBinding binding(spec);
   std::set<std::string> understood;
   const std::string prefix = FindPrefix(family, checkpoint);
-  for (const TensorRule& rule : family.tensors) {
-    const int64_t num_layers = IsPerLayer(rule) ? spec.num_layers : 1;
-    int64_t num_found = 0;
-    for (int64_t layer = 0; layer < num_layers; ++layer) {
-      const std::string name = NameOf(rule, prefix, layer);
-      understood.insert(name);
-      if (rule.need == Need::kUnlessTied && spec.tied_head) continue;
-      if (rule.need == Need::kUnlessParallel && spec.parallel_residual) continue;
-      const CheckpointTensor* tensor = checkpoint.Find(name);
-      if (tensor == nullptr) {
-        if (rule.need != Need::kMaybe) return Missing(model_dir, name, "");
-        if (num_found > 0) return Missing(model_dir, name, ", although earlier layers have it");
-        continue;
-      }
-      if (rule.need == Need::kMaybe && num_found != layer) {
-        return Missing(model_dir, NameOf(rule, prefix, 0), absl::StrCat(", although layer ", layer, " has it"));
-      }
-      ++num_found;
-      if (absl::Status s = CheckTensor(rule, spec, *tensor); !s.ok()) return s;
-      binding.BindRoles(rule, spec, *tensor, layer);
-    }
+  for (const TensorRule& rule : RulesOf(family, spec, prefix, checkpoint)) {
+    absl::Status s = binding.BindRule(rule, spec, prefix, model_dir, checkpoint, &understood);
+    if (!s.ok()) return s;
   }
   for (const auto& [name, tensor] : checkpoint.tensors()) {
     if (understood.count(name) != 0 || IsIgnored(family, name)) continue;
@@ -129,15 +145,44 @@ absl::StatusOr<TensorBinding> TensorBinding::Bind(const FamilyRow& family, const
   return binding;
 }
 
+absl::Status TensorBinding::BindRule(const TensorRule& rule, const ModelSpec& spec, const std::string& prefix,
+                                     const std::string& model_dir, const Checkpoint& checkpoint,
+                                     std::set<std::string>* understood) {
+  const std::vector<int64_t> layers = LayersOf(rule, spec);
+  const int64_t num_experts = IsPerExpert(rule) ? spec.experts.count : 1;
+  size_t num_found = 0;
+  for (size_t i = 0; i < layers.size() * num_experts; ++i) {
+    const int64_t layer = layers[i / num_experts], expert = i % num_experts;
+    const std::string name = NameOf(rule, prefix, layer, expert);
+    understood->insert(name);
+    if (rule.need == Need::kUnlessTied && spec.tied_head) continue;
+    if (rule.need == Need::kUnlessParallel && spec.parallel_residual) continue;
+    const CheckpointTensor* tensor = checkpoint.Find(name);
+    if (tensor == nullptr) {
+      if (rule.need != Need::kMaybe) return Missing(model_dir, name, "");
+      if (num_found > 0) return Missing(model_dir, name, ", although earlier layers have it");
+      continue;
+    }
+    if (rule.need == Need::kMaybe && num_found != i) {
+      return Missing(model_dir, NameOf(rule, prefix, layers[0]), absl::StrCat(", although layer ", layer, " has it"));
+    }
+    ++num_found;
+    if (absl::Status s = CheckTensor(rule, spec, *tensor); !s.ok()) return s;
+    const int64_t num_held = rule.layout == Layout::kExperts ? spec.experts.count : 1;
+    for (int64_t e = 0; e < num_held; ++e) BindRoles(rule, spec, *tensor, layer, expert + e);
+  }
+  return absl::OkStatus();
+}
+
 // A group of kGroups is a key head's queries, then that key head, then its value head.
 void TensorBinding::BindRoles(const TensorRule& rule, const ModelSpec& spec, const CheckpointTensor& tensor,
-                              int64_t layer) {
+                              int64_t layer, int64_t expert) {
   const bool is_grouped = rule.layout == Layout::kGroups;
   const int64_t group_stride = (spec.num_heads / spec.num_kv_heads + 2) * spec.head_dim;
   int64_t begin = 0;
   for (const Role role : rule.roles) {
     const int64_t rows = AxisSize(InfoOf(role).rows, spec);
-    BoundTensor& bound = At(role, rule.part, layer);
+    BoundTensor& bound = At(role, rule.part, layer, expert);
     CHECK(bound.source == nullptr) << tensor.entry.name << ": two rules for one role";
     bound.source = &tensor;
     bound.transposed = rule.layout == Layout::kConcatTransposed;
@@ -149,16 +194,24 @@ void TensorBinding::BindRoles(const TensorRule& rule, const ModelSpec& spec, con
       bound.paired_dims = spec.rope.dims;
       bound.head_dim = spec.head_dim;
     }
+    if (rule.layout == Layout::kExperts) bound.slice = expert;
     begin += bound.run_rows;
   }
 }
 
-BoundTensor& TensorBinding::At(Role role, Part part, int64_t layer) {
-  return bound_.at((layer * kNumRoles + static_cast<int>(role)) * 2 + static_cast<int>(part));
+BoundTensor& TensorBinding::At(Role role, Part part, int64_t layer, int64_t expert) {
+  return bound_.at(IndexOf(role, part, layer, expert));
 }
 
-const BoundTensor& TensorBinding::Get(Role role, Part part, int64_t layer) const {
-  return bound_.at((layer * kNumRoles + static_cast<int>(role)) * 2 + static_cast<int>(part));
+const BoundTensor& TensorBinding::Get(Role role, Part part, int64_t layer, int64_t expert) const {
+  return bound_.at(IndexOf(role, part, layer, expert));
+}
+
+// Layer by layer: its roles, then those of each expert.
+int64_t TensorBinding::IndexOf(Role role, Part part, int64_t layer, int64_t expert) const {
+  constexpr int64_t kOfExpert = kNumRoles - kFirstExpert;
+  const int64_t index = static_cast<int>(role) + (role < kFirstExpertRole ? 0 : expert * kOfExpert);
+  return (layer * (kFirstExpert + num_experts_ * kOfExpert) + index) * 2 + static_cast<int>(part);
 }
 
 }  // namespace quire::worker

@@ -8,6 +8,7 @@
 #ifndef QUIRE_WORKER_MODEL_TENSOR_BINDING_H_
 #define QUIRE_WORKER_MODEL_TENSOR_BINDING_H_
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ struct BoundTensor {
   // changes no score as long as queries and keys agree. 0: they are stored in that order.
   int64_t paired_dims = 0;
   int64_t head_dim = 0;
+  int64_t slice = -1;  // of the tensor's first axis, where it holds all experts of a layer; -1: it holds no experts
 };
 
 // Stored rows begin, begin + step, ...
@@ -50,15 +52,23 @@ class TensorBinding final {
   static absl::StatusOr<TensorBinding> Bind(const FamilyRow& family, const ModelSpec& spec,
                                             const std::string& model_dir, const Checkpoint& checkpoint);
 
-  // Requires: layer 0 for a role that occurs once per model.
-  const BoundTensor& Get(Role role, Part part, int64_t layer = 0) const;
+  // Requires: layer 0 for a role that occurs once per model, expert 0 for one that is no expert's.
+  const BoundTensor& Get(Role role, Part part, int64_t layer = 0, int64_t expert = 0) const;
 
  private:
-  explicit TensorBinding(int64_t num_layers) : bound_(num_layers * kNumRoles * 2) {}
-  void BindRoles(const TensorRule& rule, const ModelSpec& spec, const CheckpointTensor& tensor, int64_t layer);
-  BoundTensor& At(Role role, Part part, int64_t layer);
+  static constexpr int kFirstExpert = static_cast<int>(kFirstExpertRole);
 
-  std::vector<BoundTensor> bound_;  // [num_layers, kNumRoles, 2]
+  explicit TensorBinding(const ModelSpec& spec)
+      : num_experts_(spec.experts.count), bound_(IndexOf(Role::kEmbedding, Part::kWeight, spec.num_layers, 0)) {}
+  absl::Status BindRule(const TensorRule& rule, const ModelSpec& spec, const std::string& prefix,
+                        const std::string& model_dir, const Checkpoint& checkpoint, std::set<std::string>* understood);
+  void BindRoles(const TensorRule& rule, const ModelSpec& spec, const CheckpointTensor& tensor, int64_t layer,
+                 int64_t expert);
+  BoundTensor& At(Role role, Part part, int64_t layer, int64_t expert);
+  int64_t IndexOf(Role role, Part part, int64_t layer, int64_t expert) const;
+
+  int64_t num_experts_;
+  std::vector<BoundTensor> bound_;
 };
 
 }  // namespace quire::worker

@@ -20,6 +20,7 @@ struct PackJob {
   int64_t layer;
   Linear* out = nullptr;           // or
   SummedLinear* summed = nullptr;  // where the columns are split
+  int64_t expert = 0;
 };
 
 class WeightLoader {
@@ -40,14 +41,16 @@ class WeightLoader {
 
  private:
   // The head of a tied model is the embedding.
-  const BoundTensor& BoundOf(Role role, Part part, int64_t layer) const {
+  const BoundTensor& BoundOf(Role role, Part part, const PackJob& job) const {
     const bool tied = role == Role::kHead && spec_.tied_head;
-    return binding_.Get(tied ? Role::kEmbedding : role, part, layer);
+    return binding_.Get(tied ? Role::kEmbedding : role, part, job.layer, job.expert);
   }
   TensorView UnitRows(const TensorView& rows);
-  void AppendSlices(Role role, int64_t layer, std::vector<TensorView>* parts);
+  void PlanExperts(int64_t layer, std::vector<PackJob>* jobs);
+  void AppendSlices(Role role, const PackJob& job, std::vector<TensorView>* parts);
   absl::StatusOr<std::unique_ptr<kernels::Weight>> PackOne(const std::vector<TensorView>& parts, DType stored);
   absl::Status PackParts(const std::vector<TensorView>& own, Role role, DType stored, SummedLinear* out);
+  void Count(const PackJob& job);
   void LoadBias(const PackJob& job);
   void Stage(const std::vector<float>& values, TensorView* out);
 
@@ -76,6 +79,16 @@ void AppendFloats(const TensorView& view, const RowSpan& span, std::vector<float
   });
 }
 
+// One of the matrices that lie behind each other.
+TensorView SliceOf(const TensorView& view, int64_t index) {
+  TensorView slice = view;
+  slice.data = view.as<char>() + index * view.stride[0] * DTypeBytes(view.dtype);
+  slice.rank = 2;
+  slice.shape = {view.dim(1), view.dim(2)};
+  slice.stride = {view.stride[1], view.stride[2]};
+  return slice;
+}
+
 std::vector<PackJob> WeightLoader::PlanJobs() {
   std::vector<PackJob> jobs;
   // The head first: it is the largest matrix, and while it is packed its source takes memory too.
@@ -85,17 +98,38 @@ std::vector<PackJob> WeightLoader::PlanJobs() {
     LayerWeights& out = weights_->layers[layer];
     jobs.push_back({{Role::kQuery, Role::kKey, Role::kValue}, layer, &out.qkv});
     jobs.push_back({{Role::kOutput}, layer, nullptr, &out.output});
+    if (spec_.HasExperts(layer)) {
+      PlanExperts(layer, &jobs);
+      continue;
+    }
     jobs.push_back({up, layer, &out.up});
     jobs.push_back({{Role::kDown}, layer, nullptr, &out.down});
   }
   return jobs;
 }
 
+void WeightLoader::PlanExperts(int64_t layer, std::vector<PackJob>* jobs) {
+  weights_->layers[layer].experts = std::make_unique<ExpertsWeights>();
+  ExpertsWeights& out = *weights_->layers[layer].experts;
+  const ShardRange& experts = shard_.experts;
+  out.up.resize(experts.count);
+  out.down.resize(experts.count);
+  jobs->push_back({{Role::kRouter}, layer, &out.router});
+  for (int64_t i = 0; i < experts.count; ++i) {
+    jobs->push_back({{Role::kExpertGate, Role::kExpertUp}, layer, &out.up[i], nullptr, experts.begin + i});
+    jobs->push_back({{Role::kExpertDown}, layer, nullptr, &out.down[i], experts.begin + i});
+  }
+  if (spec_.experts.shared_ffn_size == 0) return;
+  jobs->push_back({{Role::kSharedGate, Role::kSharedUp}, layer, &out.shared_up});
+  jobs->push_back({{Role::kSharedDown}, layer, nullptr, &out.shared_down});
+  jobs->push_back({{Role::kSharedSwitch}, layer, &out.shared_switch});
+}
+
 int64_t WeightLoader::SourceBytes(const PackJob& job) const {
   int64_t bytes = 0;
   for (const Role role : job.roles) {
     const int64_t elements = ShardRows(shard_, spec_, role).count * ShardCols(shard_, spec_, role).count;
-    bytes += elements * BoundOf(role, Part::kWeight, job.layer).source->entry.type->bits / 8;
+    bytes += elements * BoundOf(role, Part::kWeight, job).source->entry.type->bits / 8;
   }
   return bytes;
 }
@@ -120,9 +154,10 @@ TensorView WeightLoader::UnitRows(const TensorView& rows) {
 }
 
 // The rank's part of a role's weight, [out, in], wherever and however the file holds it.
-void WeightLoader::AppendSlices(Role role, int64_t layer, std::vector<TensorView>* parts) {
-  const BoundTensor& bound = BoundOf(role, Part::kWeight, layer);
+void WeightLoader::AppendSlices(Role role, const PackJob& job, std::vector<TensorView>* parts) {
+  const BoundTensor& bound = BoundOf(role, Part::kWeight, job);
   TensorView view = weights_->checkpoint->View(*bound.source);
+  if (bound.slice >= 0) view = SliceOf(view, bound.slice);
   if (bound.transposed) view = kernels::Transpose(view);
   const ShardRange rows = ShardRows(shard_, spec_, role), cols = ShardCols(shard_, spec_, role);
   view = kernels::SliceCols(view, cols.begin, cols.count);
@@ -136,8 +171,12 @@ void WeightLoader::AppendSlices(Role role, int64_t layer, std::vector<TensorView
 
 void WeightLoader::Prefetch(const PackJob& job) const {
   for (const Role role : job.roles) {
-    const BoundTensor& bound = BoundOf(role, Part::kWeight, job.layer);
+    const BoundTensor& bound = BoundOf(role, Part::kWeight, job);
     const CheckpointTensor& source = *bound.source;
+    if (bound.slice >= 0) {
+      weights_->checkpoint->Prefetch(source, bound.slice, 1);
+      continue;
+    }
     // Runs of a fused tensor lie between those of its other roles: all of it is wanted soon.
     const bool is_whole = bound.transposed || bound.run_rows != bound.rows;
     // A slice of columns touches every page of its rows.
@@ -151,9 +190,23 @@ absl::StatusOr<std::unique_ptr<kernels::Weight>> WeightLoader::PackOne(const std
                                                                        DType stored) {
   auto weight = backend_->Pack(parts, stored);
   if (!weight.ok()) return weight.status();
-  weights_->matrix_bytes += (*weight)->bytes();
-  weights_->matrix_elements += (*weight)->rows() * (*weight)->cols();
   return weight;
+}
+
+// A token takes `chosen` of `count` experts.
+void WeightLoader::Count(const PackJob& job) {
+  int64_t bytes = 0, elements = 0;
+  const auto add = [&](const kernels::Weight& weight) {
+    bytes += weight.bytes();
+    elements += weight.rows() * weight.cols();
+  };
+  if (job.out != nullptr) add(*job.out->weight);
+  if (job.summed != nullptr) {
+    for (const SummedLinear::Part& part : job.summed->parts) add(*part.weight);
+  }
+  const bool is_expert = job.roles[0] >= kFirstExpertRole;
+  weights_->matrix_bytes += is_expert ? bytes * spec_.experts.chosen / spec_.experts.count : bytes;
+  weights_->matrix_elements += is_expert ? elements * spec_.experts.chosen / spec_.experts.count : elements;
 }
 
 absl::Status WeightLoader::PackParts(const std::vector<TensorView>& own, Role role, DType stored, SummedLinear* out) {
@@ -168,14 +221,14 @@ absl::Status WeightLoader::PackParts(const std::vector<TensorView>& own, Role ro
     for (const TensorView& rows : own) columns.push_back(kernels::SliceCols(rows, local, end - begin));
     absl::StatusOr<std::unique_ptr<kernels::Weight>> weight = PackOne(columns, stored);
     if (!weight.ok()) return weight.status();
-    out->parts.push_back({std::move(*weight), local});
+    out->parts.push_back({std::move(*weight), local, i});
   }
   return absl::OkStatus();
 }
 
 absl::Status WeightLoader::Pack(const PackJob& job, DType stored) {
   std::vector<TensorView> parts;
-  for (const Role role : job.roles) AppendSlices(role, job.layer, &parts);
+  for (const Role role : job.roles) AppendSlices(role, job, &parts);
   if (job.summed != nullptr) {
     if (absl::Status s = PackParts(parts, job.roles[0], stored, job.summed); !s.ok()) return s;
   } else {
@@ -184,7 +237,13 @@ absl::Status WeightLoader::Pack(const PackJob& job, DType stored) {
     job.out->weight = std::move(*weight);
   }
   unit_rows_.reset();
-  for (const Role role : job.roles) weights_->checkpoint->Release(*BoundOf(role, Part::kWeight, job.layer).source);
+  Count(job);
+  for (const Role role : job.roles) {
+    const BoundTensor& bound = BoundOf(role, Part::kWeight, job);
+    // A tensor of all experts is read expert by expert.
+    const bool is_read = bound.slice < 0 || bound.slice + 1 == shard_.experts.begin + shard_.experts.count;
+    if (is_read) weights_->checkpoint->Release(*bound.source);
+  }
   LoadBias(job);
   return absl::OkStatus();
 }
@@ -194,7 +253,7 @@ void WeightLoader::LoadBias(const PackJob& job) {
   bool any = false;
   for (const Role role : job.roles) {
     const ShardRange rows = ShardRows(shard_, spec_, role);
-    const BoundTensor& bound = binding_.Get(role, Part::kBias, job.layer);
+    const BoundTensor& bound = binding_.Get(role, Part::kBias, job.layer, job.expert);
     if (bound.source == nullptr) {
       bias.resize(bias.size() + rows.count, 0.0f);  // a neighbour in the fused matrix may have one
       continue;

@@ -34,7 +34,8 @@ struct SummedLinear {
 
   struct Part {
     std::unique_ptr<kernels::Weight> weight;
-    int64_t begin = 0;  // of the rank's input columns
+    int64_t begin = 0;    // of the rank's input columns
+    int64_t quarter = 0;  // that the part lies in
   };
   std::vector<Part> parts;   // 1 to kParts, by column
   kernels::TensorView bias;  // [rows] f32, on every rank; added to the sum. Empty if none
@@ -43,6 +44,16 @@ struct SummedLinear {
 struct NormWeights {
   kernels::TensorView weight;  // [hidden] f32
   kernels::TensorView bias;    // empty if none
+};
+
+// What a layer with experts has in place of its mlp.
+struct ExpertsWeights {
+  Linear router;
+  std::vector<Linear> up;          // of the rank's experts; rows: gate, up
+  std::vector<SummedLinear> down;  // likewise; all in the same parts
+  Linear shared_up;                // empty, as the next two, where no mlp is shared
+  SummedLinear shared_down;
+  Linear shared_switch;
 };
 
 struct LayerWeights {
@@ -56,6 +67,7 @@ struct LayerWeights {
   NormWeights key_norm;
   NormWeights attention_out_norm;
   NormWeights ffn_out_norm;
+  std::unique_ptr<ExpertsWeights> experts;  // null where the layer has an mlp
 };
 
 struct Weights {
@@ -68,8 +80,9 @@ struct Weights {
   std::vector<LayerWeights> layers;
 
   kernels::DType stored = kernels::DType::kF32;
-  int64_t matrix_bytes = 0;     // what one decode step reads
-  int64_t matrix_elements = 0;  // of the packed matrices
+  // What a decode step of one sequence reads: of experts its share, as they are chosen alike on average.
+  int64_t matrix_bytes = 0;
+  int64_t matrix_elements = 0;
 
   std::unique_ptr<kernels::Buffer> vectors;  // behind the norms and biases
   std::unique_ptr<Checkpoint> checkpoint;    // behind the views of the mapping
