@@ -35,18 +35,34 @@ FAMILIES = {
     "glm": ("Glm", dict(WIDE_HEADS, attention_bias=True, **rope(partial_rotary_factor=0.5))),
     "glm4": ("Glm4", dict(WIDE_HEADS, attention_bias=True, **rope(partial_rotary_factor=0.5))),
     "cohere": ("Cohere", dict(GATED, logit_scale=0.7, **rope())),
+    "cohere_qk_norm": ("Cohere", dict(GATED, logit_scale=0.7, use_qk_norm=True, **rope())),
     "stablelm": ("StableLm", dict(GATED, use_qkv_bias=True, **rope(partial_rotary_factor=0.25))),
     "stablelm_parallel": ("StableLm", dict(GATED, use_parallel_residual=True, **rope(partial_rotary_factor=0.5))),
+    "stablelm_qk_norm":
+        ("StableLm",
+         dict(GATED, use_parallel_residual=True, qk_layernorm=True, **rope(partial_rotary_factor=0.25))),
     "starcoder2": ("Starcoder2", dict(GATED, use_bias=True, tie_word_embeddings=False, sliding_window=None, **rope(theta=1e5))),
     "phi": ("Phi", dict(GATED, **rope(partial_rotary_factor=0.5))),
+    "phi_qk_norm": ("Phi", dict(GATED, qk_layernorm=True, **rope(partial_rotary_factor=0.5))),
     "gptj": ("GPTJ", dict(GPT, rotary_dim=4)),
     "gpt_neox": ("GPTNeoX", dict(SIZES, intermediate_size=56, **rope(partial_rotary_factor=0.25))),
     "gpt_neox_serial":
         ("GPTNeoX",
          dict(SIZES, intermediate_size=56, use_parallel_residual=False, **rope(partial_rotary_factor=0.5))),
     "falcon_new": ("Falcon", dict(SIZES, new_decoder_architecture=True, num_kv_heads=2, bias=True, **rope())),
+    "falcon_11b":
+        ("Falcon",
+         dict(SIZES,
+              new_decoder_architecture=True,
+              num_kv_heads=2,
+              num_ln_in_parallel_attn=1,
+              ffn_hidden_size=56,
+              tie_word_embeddings=False,
+              **rope(theta=5e5))),
     "falcon": ("Falcon", dict(SIZES, **rope())),
     "opt": ("OPT", dict(SIZES, ffn_dim=56, word_embed_proj_dim=32)),
+    "opt_350m": ("OPT", dict(SIZES, ffn_dim=56, word_embed_proj_dim=16, do_layer_norm_before=False)),
+    "opt_no_final_norm": ("OPT", dict(SIZES, ffn_dim=56, word_embed_proj_dim=32, _remove_final_layer_norm=True)),
     "gpt_bigcode": ("GPTBigCode", dict(GPT, multi_query=True)),
     "gpt_bigcode_mha": ("GPTBigCode", dict(GPT, multi_query=False)),
     "rope_linear": ("Llama", dict(GATED, **rope("linear", factor=4.0))),
@@ -77,7 +93,7 @@ def randomize(model, seed):
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
             z = torch.randn(p.shape, generator=generator)
-            if p.dim() == 1:
+            if p.dim() == 1 or "norm" in name:
                 is_norm = name.endswith("weight")
                 p.copy_((0 if is_gemma else 1) + 0.3 * z if is_norm else 0.2 * z)
             elif "wpe" in name or "embed_positions" in name:

@@ -70,6 +70,7 @@ absl::Status Decoder::Allocate(const DecoderOptions& options) {
     int64_t rows, cols;
   } wanted[] = {
       {&hidden_, tokens, spec_.hidden_size},
+      {&embedded_, weights_.project_in.weight != nullptr ? std::max(tokens, rows) : 0, spec_.embed_cols()},
       {&scratch_, std::max(tokens, rows), spec_.hidden_size},
       {&products_[0], std::max(tokens, rows), spec_.hidden_size},
       {&products_[1], std::max(tokens, rows), spec_.hidden_size},
@@ -156,7 +157,13 @@ absl::StatusOr<TensorView> Decoder::RowLogits(absl::Span<const int32_t> rows) {
 }
 
 void Decoder::EmbedTokens(const ForwardBatch& batch, const TensorView& hidden) {
-  backend_->Embed(weights_.embedding, 0, batch.token_ids, hidden);
+  if (weights_.project_in.weight != nullptr) {
+    const TensorView embedded = embedded_.View(hidden.dim(0));
+    backend_->Embed(weights_.embedding, 0, batch.token_ids, embedded);
+    backend_->MatMul(embedded, *weights_.project_in.weight, weights_.project_in.bias, hidden);
+  } else {
+    backend_->Embed(weights_.embedding, 0, batch.token_ids, hidden);
+  }
   if (spec_.embedding_scale != 1.0f) backend_->Scale(hidden, spec_.embedding_scale);
   if (spec_.position != PositionKind::kLearned) return;
   const TensorView positions = scratch_.View(hidden.dim(0));
@@ -170,8 +177,8 @@ void Decoder::Attention(int64_t layer, const ForwardBatch& batch, const kernels:
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t num_tokens = hidden.dim(0), head_dim = spec_.head_dim;
   const int64_t num_heads = shard_.num_heads, num_kv_heads = shard_.num_kv_heads;
-  const TensorView normed = scratch_.View(num_tokens), qkv = qkv_.View(num_tokens);
-  Norm(weights.norm1, hidden, normed);
+  const TensorView qkv = qkv_.View(num_tokens);
+  const TensorView normed = spec_.norms_follow ? hidden : Normed(weights.norm1, hidden);
   backend_->MatMul(normed, *weights.qkv.weight, weights.qkv.bias, qkv);
   const TensorView query = AsHeads(qkv, 0, num_heads, head_dim);
   const TensorView key = AsHeads(qkv, num_heads * head_dim, num_kv_heads, head_dim);
@@ -192,13 +199,19 @@ void Decoder::Attention(int64_t layer, const ForwardBatch& batch, const kernels:
 // Norms heads [first, first + count) of the fused projection in place, each for itself.
 void Decoder::NormHeads(const NormWeights& norm, const TensorView& qkv, int64_t first, int64_t count) {
   if (norm.weight.empty()) return;
-  for (int64_t head = first; head < first + count; ++head) {
-    const TensorView one = kernels::SliceCols(qkv, head * spec_.head_dim, spec_.head_dim);
-    Norm(norm, one, one);
+  for (int64_t i = 0; i < count; ++i) {
+    const TensorView one = kernels::SliceCols(qkv, (first + i) * spec_.head_dim, spec_.head_dim);
+    NormWeights own = norm;
+    if (spec_.head_norm == HeadNorm::kOwn) {
+      float* weight = norm.weight.as<float>() + i * spec_.head_dim;
+      own.weight = kernels::MakeView(weight, DType::kF32, {spec_.head_dim});
+    }
+    Norm(own, one, one);
   }
 }
 
-// hidden += output(attended); hidden += mlp(norm(hidden)). With a parallel residual the mlp reads what attention read.
+// hidden += output(attended); hidden += mlp(norm(hidden)). With a parallel residual the mlp reads what attention read;
+// norms that follow are of both sums instead.
 absl::Status Decoder::FinishLayer(int64_t layer, const TensorView& hidden, const TensorView& attended) {
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t num_rows = hidden.dim(0);
@@ -208,9 +221,11 @@ absl::Status Decoder::FinishLayer(int64_t layer, const TensorView& hidden, const
   if (absl::Status s = SummedProduct(attended, weights.output, scratch); !s.ok()) return s;
   AddToResidual(scratch, weights.attention_out_norm, hidden);
   if (weights.experts != nullptr) return MixExperts(layer, hidden);
+  if (spec_.norms_follow) Norm(weights.norm1, hidden, hidden);
   if (!spec_.parallel_residual) ActivateFfn(weights, hidden, activated);
   if (absl::Status s = SummedProduct(activated, weights.down, scratch); !s.ok()) return s;
   AddToResidual(scratch, weights.ffn_out_norm, hidden);
+  if (spec_.norms_follow) Norm(weights.norm2, hidden, hidden);
   return absl::OkStatus();
 }
 
@@ -227,8 +242,9 @@ absl::Status Decoder::MixExperts(int64_t layer, const TensorView& hidden) {
 
 // activated = act(up(norm(hidden))).
 void Decoder::ActivateFfn(const LayerWeights& weights, const TensorView& hidden, const TensorView& activated) {
-  const TensorView normed = scratch_.View(hidden.dim(0)), up = up_.View(hidden.dim(0));
-  Norm(weights.norm2.weight.empty() ? weights.norm1 : weights.norm2, hidden, normed);
+  const TensorView up = up_.View(hidden.dim(0));
+  const NormWeights& norm = weights.norm2.weight.empty() ? weights.norm1 : weights.norm2;
+  const TensorView normed = spec_.norms_follow ? hidden : Normed(norm, hidden);
   backend_->MatMul(normed, *weights.up.weight, weights.up.bias, up);
   backend_->Activate(spec_.activation, spec_.gated, up, activated);
 }
@@ -242,6 +258,13 @@ void Decoder::AddToResidual(const TensorView& summand, const NormWeights& norm, 
 
 void Decoder::Norm(const NormWeights& norm, const TensorView& x, const TensorView& out) {
   backend_->Norm(spec_.norm, x, norm.weight, norm.bias, spec_.norm_eps, out);
+}
+
+TensorView Decoder::Normed(const NormWeights& norm, const TensorView& x) {
+  if (norm.weight.empty()) return x;
+  const TensorView out = scratch_.View(x.dim(0));
+  Norm(norm, x, out);
+  return out;
 }
 
 absl::Status Decoder::SummedProduct(const TensorView& x, const SummedLinear& w, const TensorView& out) {
@@ -276,8 +299,12 @@ absl::Status Decoder::SummedProduct(const TensorView& x, const SummedLinear& w, 
 // Final norm and head. Every rank computes its part of the vocabulary; all get whole rows.
 absl::StatusOr<TensorView> Decoder::Logits(const TensorView& hidden) {
   const int64_t num_rows = hidden.dim(0), padded = shard_.vocab_padded;
-  const TensorView normed = scratch_.View(num_rows), logits = logits_.View(num_rows);
-  Norm(weights_.final_norm, hidden, normed);
+  const TensorView logits = logits_.View(num_rows);
+  TensorView normed = Normed(weights_.final_norm, hidden);
+  if (weights_.project_out.weight != nullptr) {
+    backend_->MatMul(normed, *weights_.project_out.weight, weights_.project_out.bias, embedded_.View(num_rows));
+    normed = embedded_.View(num_rows);
+  }
   if (shard_.world_size == 1) {
     backend_->MatMul(normed, *weights_.head.weight, weights_.head.bias, logits);
     if (spec_.logits_scale != 1.0f) backend_->Scale(logits, spec_.logits_scale);

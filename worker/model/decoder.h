@@ -69,6 +69,8 @@ class Decoder final : public Model {
                    const kernels::TensorView& activated);
   void AddToResidual(const kernels::TensorView& summand, const NormWeights& norm, const kernels::TensorView& hidden);
   void Norm(const NormWeights& norm, const kernels::TensorView& x, const kernels::TensorView& out);
+  // The normed rows, in scratch_; x itself where there is no norm.
+  kernels::TensorView Normed(const NormWeights& norm, const kernels::TensorView& x);
   void NormHeads(const NormWeights& norm, const kernels::TensorView& qkv, int64_t first, int64_t count);
   absl::StatusOr<kernels::TensorView> Logits(const kernels::TensorView& hidden);
   // out = x * w^T over all ranks, + bias. x holds the rank's columns.
@@ -85,6 +87,7 @@ class Decoder final : public Model {
   std::unique_ptr<ExpertsLayer> experts_;  // null without a mixture of experts
 
   Activations hidden_;       // the residual stream
+  Activations embedded_;     // embeddings that are to be projected, and rows that were
   Activations scratch_;      // normed input of a block, then its output
   Activations products_[2];  // of parts of a summed matrix
   Activations qkv_;

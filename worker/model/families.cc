@@ -85,15 +85,20 @@ absl::Status Require(const HfConfig& config, const char* key, std::optional<int6
   return absl::OkStatus();
 }
 
+// An integer under a key that only one family has.
+absl::StatusOr<int64_t> IntegerOr(const HfConfig& config, const char* key, int64_t absent, int64_t max) {
+  const double value = NumberOr(config, key, static_cast<double>(absent));
+  if (value >= 1 && value <= static_cast<double>(max) && value == std::floor(value)) return static_cast<int64_t>(value);
+  return absl::InvalidArgumentError(
+      absl::StrCat(config.file, ": '", key, "' is ", value, ", must be an integer in [1, ", max, "]"));
+}
+
 absl::Status ReadHeads(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
   spec->num_kv_heads = config.num_kv_heads.value_or(spec->num_heads);
   if (family.kv_heads_key != nullptr) {
-    const double heads = NumberOr(config, family.kv_heads_key, 1);
-    if (!(heads >= 1 && heads <= spec->num_heads && heads == std::floor(heads))) {
-      return absl::InvalidArgumentError(absl::StrCat(config.file, ": '", family.kv_heads_key, "' is ", heads,
-                                                     ", must be an integer in [1, ", spec->num_heads, "]"));
-    }
-    spec->num_kv_heads = static_cast<int64_t>(heads);
+    const absl::StatusOr<int64_t> heads = IntegerOr(config, family.kv_heads_key, 1, spec->num_heads);
+    if (!heads.ok()) return heads.status();
+    spec->num_kv_heads = *heads;
   }
   if (family.kv_heads_by_multi_query) spec->num_kv_heads = FlagOr(config, "multi_query", true) ? 1 : spec->num_heads;
   if (spec->num_heads % spec->num_kv_heads != 0) {
@@ -126,6 +131,11 @@ absl::Status ReadSizes(const FamilyRow& family, const HfConfig& config, ModelSpe
                                                    " is not a multiple of ", family.ffn_divisor));
   }
   spec->ffn_size /= family.ffn_divisor;
+  if (family.embed_size_key != nullptr) {
+    const absl::StatusOr<int64_t> size = IntegerOr(config, family.embed_size_key, spec->hidden_size, 1 << 17);
+    if (!size.ok()) return size.status();
+    spec->embed_size = *size;
+  }
   return ReadHeads(family, config, spec);
 }
 
@@ -301,6 +311,9 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
   spec.gated = family.gated;
   spec.tied_head = config.tied_head.value_or(family.default_tied_head);
   spec.norm_adds_one = family.norm_adds_one;
+  spec.norms_follow = family.norms_follow;
+  spec.head_norm = family.head_norm;
+  spec.has_head_norm = family.head_norm_key == nullptr || FlagOr(config, family.head_norm_key, false);
   spec.head_rows_have_length_one = family.head_rows_have_length_one;
   spec.skipped_positions = family.skipped_positions;
   spec.parallel_residual = family.default_parallel;

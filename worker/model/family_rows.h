@@ -17,6 +17,8 @@ enum class Need : uint8_t {
   kMust,
   kMaybe,           // in all layers or in none
   kUnlessTied,      // must where the head is its own matrix; ignored where it is the embedding
+  kIfHeadNorm,      // must where queries and keys are normed; refused elsewhere
+  kIfProjected,     // must where embeddings have another size than the hidden state; refused elsewhere
   kUnlessParallel,  // must unless the mlp shares the norm of attention (parallel residual); refused there
 };
 
@@ -27,12 +29,15 @@ enum class Layout : uint8_t {
   kConcatTransposed,  // the same with axes [in, out] ("Conv1D")
   kGroups,            // for each key head: its queries, itself, its value head
   kExperts,           // an axis of experts, and kConcat for each of them
+  kHeads,             // an axis of heads, and one of a head's elements
+  kOneHead,           // of a rule with "{H}"
 };
 
 enum class InLayers : uint8_t { kAll, kWithMlp, kWithExperts };  // of a model that mixes layers of both kinds
 
 struct TensorRule {
-  // "{P}" is the file's prefix, "{N}" the layer's index, "{E}" the expert's.
+  // "{P}" is the file's prefix, "{N}" the layer's index, "{E}" the expert's, "{H}" the head's of a tensor that holds one
+  // head's part.
   std::string name;
   Need need;
   Part part;
@@ -93,6 +98,11 @@ struct FamilyRow {
   // The mlp reads what attention reads: by this flag, or always as the default says where it is null.
   const char* parallel_key = nullptr;
   bool default_parallel = false;
+
+  bool norms_follow = false;               // norm(x + f(x))
+  const char* head_norm_key = nullptr;     // the flag that queries and keys are normed; null: where there are rules
+  HeadNorm head_norm = HeadNorm::kShared;  // what their weights are
+  const char* embed_size_key = nullptr;    // of an embedding's size; absent: the hidden size
 
   WindowUse window = WindowUse::kNever;
   int64_t default_window = 0;      // where the key is absent; 0: none

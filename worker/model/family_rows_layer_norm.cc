@@ -17,10 +17,13 @@ FamilyRow CohereRow() {
   row.default_parallel = true;
   row.logits_scale_key = "logit_scale";
   row.default_logits_scale = 0.0625;
-  row.fixed_flags = {{"use_qk_norm", false}};
+  row.head_norm_key = "use_qk_norm";
+  row.head_norm = HeadNorm::kOwn;
   AddTables("{P}embed_tokens", "{P}norm", Bias::kNone, "lm_head", &row.tensors);
   AddNorm("{P}layers.{N}.input_layernorm", Bias::kNone, Role::kNorm1, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kMaybe, Bias::kMaybe, &row.tensors);
+  AddHeadNorms("{P}layers.{N}.self_attn.q_norm", "{P}layers.{N}.self_attn.k_norm", Bias::kNone, Layout::kHeads,
+               &row.tensors);
   AddGatedMlp(Bias::kNone, &row.tensors);
   return row;
 }
@@ -33,11 +36,14 @@ FamilyRow StableLmRow() {
   row.default_norm_eps = 1e-5;
   row.default_rotary_fraction = 0.25;
   row.parallel_key = "use_parallel_residual";
-  row.fixed_flags = {{"qk_layernorm", false}};
+  row.head_norm_key = "qk_layernorm";
+  row.head_norm = HeadNorm::kOwn;
   AddTables("{P}embed_tokens", "{P}norm", Bias::kMust, "lm_head", &row.tensors);
   AddNorm("{P}layers.{N}.input_layernorm", Bias::kMust, Role::kNorm1, &row.tensors);
   AddNorm("{P}layers.{N}.post_attention_layernorm", Bias::kMust, Role::kNorm2, &row.tensors, Need::kUnlessParallel);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kMaybe, Bias::kNone, &row.tensors);
+  AddHeadNorms("{P}layers.{N}.self_attn.q_layernorm.norms.{H}", "{P}layers.{N}.self_attn.k_layernorm.norms.{H}",
+               Bias::kNone, Layout::kConcat, &row.tensors);
   AddGatedMlp(Bias::kNone, &row.tensors);
   return row;
 }
@@ -61,7 +67,9 @@ FamilyRow PhiRow() {
   AddNorm("{P}layers.{N}.input_layernorm", Bias::kMust, Role::kNorm1, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "dense", Bias::kMust, Bias::kMust, &row.tensors);
   AddPlainMlp("{P}layers.{N}.mlp.fc1", "{P}layers.{N}.mlp.fc2", Bias::kMust, &row.tensors);
-  row.fixed_flags = {{"qk_layernorm", false}};
+  row.head_norm_key = "qk_layernorm";
+  AddHeadNorms("{P}layers.{N}.self_attn.q_layernorm", "{P}layers.{N}.self_attn.k_layernorm", Bias::kMust,
+               Layout::kConcat, &row.tensors);
   return row;
 }
 
@@ -124,7 +132,8 @@ FamilyRow FalconRow() {
 // The newer decoder: two norms side by side, a group of queries per key head.
 FamilyRow NewFalconRow() {
   FamilyRow row = FalconRow();
-  row.conditions = {{"new_decoder_architecture", Condition::kEquals, 1}};
+  row.conditions = {{"new_decoder_architecture", Condition::kEquals, 1},
+                    {"num_ln_in_parallel_attn", Condition::kEquals, 2, 2}};
   row.kv_heads_by_multi_query = false;
   row.parallel_key = nullptr;
   row.tensors.clear();
@@ -134,20 +143,52 @@ FamilyRow NewFalconRow() {
   return row;
 }
 
-FamilyRow OptRow() {
+// The newer decoder with one norm for both, as in the 11B.
+FamilyRow NewFalconOneNormRow() {
+  FamilyRow row = NewFalconRow();
+  row.conditions = {{"new_decoder_architecture", Condition::kEquals, 1},
+                    {"num_ln_in_parallel_attn", Condition::kEquals, 1, 2}};
+  row.tensors.clear();
+  AddFalconMatrices(&row.tensors);
+  AddNorm("{P}h.{N}.input_layernorm", Bias::kMust, Role::kNorm1, &row.tensors);
+  return row;
+}
+
+// Without a final norm: files of before it was built.
+FamilyRow OptRowWithoutFinalNorm() {
   FamilyRow row = LayerNormRow({"OPTForCausalLM"}, {"opt"}, "relu");
   row.prefixes = {"model.decoder.", "decoder."};
   row.position = PositionKind::kLearned;
   row.skipped_positions = 2;
   row.default_tied_head = true;
-  row.fixed_flags = {
-      {"do_layer_norm_before", true}, {"layer_norm_elementwise_affine", true}, {"_remove_final_layer_norm", false}};
-  AddTables("{P}embed_tokens", "{P}final_layer_norm", Bias::kMust, "lm_head", &row.tensors);
+  row.embed_size_key = "word_embed_proj_dim";
+  row.conditions = {{"_remove_final_layer_norm", Condition::kEquals, 1}};
+  row.fixed_flags = {{"layer_norm_elementwise_affine", true}};
+  AddRule("{P}embed_tokens.weight", Need::kMust, Part::kWeight, Layout::kConcat, {Role::kEmbedding}, &row.tensors);
   AddRule("{P}embed_positions.weight", Need::kMust, Part::kWeight, Layout::kConcat, {Role::kPositions}, &row.tensors);
+  AddRule("{P}project_in.weight", Need::kIfProjected, Part::kWeight, Layout::kConcat, {Role::kProjectIn}, &row.tensors);
+  AddRule("{P}project_out.weight", Need::kIfProjected, Part::kWeight, Layout::kConcat, {Role::kProjectOut},
+          &row.tensors);
+  AddRule("lm_head.weight", Need::kUnlessTied, Part::kWeight, Layout::kConcat, {Role::kHead}, &row.tensors);
   AddNorm("{P}layers.{N}.self_attn_layer_norm", Bias::kMust, Role::kNorm1, &row.tensors);
   AddNorm("{P}layers.{N}.final_layer_norm", Bias::kMust, Role::kNorm2, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "out_proj", Bias::kMaybe, Bias::kMaybe, &row.tensors);
   AddPlainMlp("{P}layers.{N}.fc1", "{P}layers.{N}.fc2", Bias::kMaybe, &row.tensors);
+  return row;
+}
+
+FamilyRow OptRow() {
+  FamilyRow row = OptRowWithoutFinalNorm();
+  row.conditions = {};
+  AddNorm("{P}final_layer_norm", Bias::kMust, Role::kFinalNorm, &row.tensors);
+  return row;
+}
+
+// The 350M.
+FamilyRow OptRowWithNormsBehind() {
+  FamilyRow row = OptRowWithoutFinalNorm();
+  row.conditions = {{"do_layer_norm_before", Condition::kEquals, 0, 1}};
+  row.norms_follow = true;
   return row;
 }
 
@@ -193,8 +234,10 @@ FamilyRow GptBigCodeRow() {
 }  // namespace
 
 std::vector<FamilyRow> LayerNormRows() {
-  return {CohereRow(), StableLmRow(),  Starcoder2Row(), PhiRow(),  GptJRow(),      GptNeoXRow(),
-          FalconRow(), NewFalconRow(), OptRow(),        Gpt2Row(), GptBigCodeRow()};
+  return {CohereRow(), StableLmRow(), Starcoder2Row(), PhiRow(), GptJRow(), GptNeoXRow(), FalconRow(), NewFalconRow(),
+          NewFalconOneNormRow(),
+          // The first whose conditions hold is taken.
+          OptRowWithNormsBehind(), OptRowWithoutFinalNorm(), OptRow(), Gpt2Row(), GptBigCodeRow()};
 }
 
 }  // namespace quire::worker

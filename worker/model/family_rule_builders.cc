@@ -20,6 +20,13 @@ void AddNorm(const std::string& name, Bias bias, Role role, Rules* rules, Need n
   if (bias == Bias::kMust) AddRule(name + ".bias", need, Part::kBias, Layout::kConcat, {role}, rules);
 }
 
+void AddHeadNorms(const std::string& query, const std::string& key, Bias bias, Layout layout, Rules* rules) {
+  for (const auto& [name, role] : {std::make_pair(query, Role::kQueryNorm), {key, Role::kKeyNorm}}) {
+    AddRule(name + ".weight", Need::kIfHeadNorm, Part::kWeight, layout, {role}, rules);
+    if (bias == Bias::kMust) AddRule(name + ".bias", Need::kIfHeadNorm, Part::kBias, layout, {role}, rules);
+  }
+}
+
 void AddTables(const std::string& embedding, const std::string& final_norm, Bias norm_bias, const std::string& head,
                Rules* rules) {
   AddRule(embedding + ".weight", Need::kMust, Part::kWeight, Layout::kConcat, {Role::kEmbedding}, rules);

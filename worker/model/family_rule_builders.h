@@ -22,6 +22,9 @@ void AddLinear(const std::string& name, Bias bias, std::vector<Role> roles, Rule
 
 void AddNorm(const std::string& name, Bias bias, Role role, Rules* rules, Need need = Need::kMust);
 
+// Norms of queries and keys, if the config has them.
+void AddHeadNorms(const std::string& query, const std::string& key, Bias bias, Layout layout, Rules* rules);
+
 // Embedding, final norm and head.
 void AddTables(const std::string& embedding, const std::string& final_norm, Bias norm_bias, const std::string& head,
                Rules* rules);

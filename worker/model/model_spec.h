@@ -38,9 +38,13 @@ struct ExpertsSpec {
   std::vector<bool> layers;     // [num_layers], which have experts
 };
 
+// Norms of queries and keys: weights of a head that all share, or of each head.
+enum class HeadNorm : uint8_t { kShared, kOwn };
+
 struct ModelSpec {
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
+  int64_t embed_size = 0;  // of an embedding, before it is projected; 0: the hidden size
   int64_t num_layers = 0;
   int64_t num_heads = 0;
   int64_t num_kv_heads = 0;
@@ -58,11 +62,14 @@ struct ModelSpec {
   bool tied_head = false;                  // the head is the embedding
   bool head_rows_have_length_one = false;  // the head's rows count divided by their lengths
   bool parallel_residual = false;          // attention and mlp read the same residual stream
-  bool norm_adds_one = false;              // a stored norm weight w means 1 + w
-  std::vector<bool> layer_has_rope;        // [num_layers]; empty: every layer has
-  float embedding_scale = 1.0f;            // of a token's embedding
-  bool embedding_scale_is_root = false;    // sqrt(hidden_size) instead, rounded to the weights' type
-  float residual_scale = 1.0f;             // of what attention and mlp add
+  bool norms_follow = false;               // norm(x + f(x)) instead of x + f(norm(x))
+  bool has_head_norm = true;               // if the family knows norms of queries and keys
+  HeadNorm head_norm = HeadNorm::kShared;
+  bool norm_adds_one = false;            // a stored norm weight w means 1 + w
+  std::vector<bool> layer_has_rope;      // [num_layers]; empty: every layer has
+  float embedding_scale = 1.0f;          // of a token's embedding
+  bool embedding_scale_is_root = false;  // sqrt(hidden_size) instead, rounded to the weights' type
+  float residual_scale = 1.0f;           // of what attention and mlp add
   float logits_scale = 1.0f;
   float attention_scale = 1.0f;                   // of the scores, before the softmax
   bool attention_scale_by_inverse_layer = false;  // divided by (layer index + 1) as well
@@ -70,6 +77,7 @@ struct ModelSpec {
   ExpertsSpec experts;
 
   bool HasExperts(int64_t layer) const { return experts.count > 0 && experts.layers[layer]; }
+  int64_t embed_cols() const { return embed_size > 0 ? embed_size : hidden_size; }
   // Of the table of learned positions.
   int64_t position_rows() const { return skipped_positions + max_position; }
 };

@@ -9,10 +9,10 @@ namespace {
 const RoleInfo kRoles[kNumRoles] = {
     // Every rank has the whole file mapped and a step reads a handful of rows, so the embedding is not split: looking
     // a row up in the mapping costs less than the all-reduce that joining vocabulary shards would.
-    {"embedding", Axis::kVocab, Axis::kHidden, Split::kNone},
+    {"embedding", Axis::kVocab, Axis::kEmbed, Split::kNone},
     {"positions", Axis::kPositions, Axis::kHidden, Split::kNone},
     {"final norm", Axis::kHidden, Axis::kOne, Split::kNone},
-    {"head", Axis::kVocab, Axis::kHidden, Split::kRows},
+    {"head", Axis::kVocab, Axis::kEmbed, Split::kRows},
     {"norm1", Axis::kHidden, Axis::kOne, Split::kNone},
     {"query", Axis::kHeads, Axis::kHidden, Split::kRows},
     {"key", Axis::kKvHeads, Axis::kHidden, Split::kRows},
@@ -22,10 +22,12 @@ const RoleInfo kRoles[kNumRoles] = {
     {"gate", Axis::kFfn, Axis::kHidden, Split::kRows},
     {"up", Axis::kFfn, Axis::kHidden, Split::kRows},
     {"down", Axis::kHidden, Axis::kFfn, Split::kCols},
-    {"query norm", Axis::kHeadDim, Axis::kOne, Split::kNone},
-    {"key norm", Axis::kHeadDim, Axis::kOne, Split::kNone},
+    {"query norm", Axis::kQueryNorm, Axis::kOne, Split::kRows},
+    {"key norm", Axis::kKeyNorm, Axis::kOne, Split::kRows},
     {"attention output norm", Axis::kHidden, Axis::kOne, Split::kNone},
     {"ffn output norm", Axis::kHidden, Axis::kOne, Split::kNone},
+    {"input projection", Axis::kHidden, Axis::kEmbed, Split::kNone},
+    {"output projection", Axis::kEmbed, Axis::kHidden, Split::kNone},
     // Every rank routes for itself: the same inputs, the same bits, and nothing to exchange.
     {"router", Axis::kExperts, Axis::kHidden, Split::kNone},
     {"shared gate", Axis::kSharedFfn, Axis::kHidden, Split::kRows},
@@ -51,8 +53,12 @@ int64_t AxisSize(Axis axis, const ModelSpec& spec) {
       return spec.num_heads * spec.head_dim;
     case Axis::kKvHeads:
       return spec.num_kv_heads * spec.head_dim;
-    case Axis::kHeadDim:
-      return spec.head_dim;
+    case Axis::kEmbed:
+      return spec.embed_cols();
+    case Axis::kQueryNorm:
+      return spec.head_norm == HeadNorm::kShared ? spec.head_dim : spec.num_heads * spec.head_dim;
+    case Axis::kKeyNorm:
+      return spec.head_norm == HeadNorm::kShared ? spec.head_dim : spec.num_kv_heads * spec.head_dim;
     case Axis::kFfn:
       return spec.ffn_size;
     case Axis::kVocab:

@@ -33,6 +33,9 @@ enum class Role : uint8_t {
   kKeyNorm,
   kAttentionOutNorm,  // of what attention adds
   kFfnOutNorm,        // of what the mlp adds
+  // Once per model, around it: between embeddings and a hidden size that differ.
+  kProjectIn,
+  kProjectOut,
   // A mixture of experts: of a layer,
   kRouter,
   kSharedGate,  // of the mlp that every token takes
@@ -44,7 +47,7 @@ enum class Role : uint8_t {
   kExpertUp,
   kExpertDown,
 };
-inline constexpr int kNumRoles = 25;
+inline constexpr int kNumRoles = 27;
 inline constexpr Role kFirstExpertRole = Role::kExpertGate;  // from here on, as many tensors as experts
 
 enum class Part : uint8_t { kWeight, kBias };
@@ -53,9 +56,11 @@ enum class Part : uint8_t { kWeight, kBias };
 enum class Axis : uint8_t {
   kOne,
   kHidden,
+  kEmbed,
   kHeads,
   kKvHeads,
-  kHeadDim,
+  kQueryNorm,
+  kKeyNorm,
   kFfn,
   kVocab,
   kPositions,

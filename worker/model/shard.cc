@@ -53,6 +53,10 @@ ShardRange RangeOf(Axis axis, const Shard& shard, const ModelSpec& spec) {
       return shard.heads;
     case Axis::kKvHeads:
       return shard.kv_heads;
+    case Axis::kQueryNorm:
+      return spec.head_norm == HeadNorm::kShared ? ShardRange{0, spec.head_dim} : shard.heads;
+    case Axis::kKeyNorm:
+      return spec.head_norm == HeadNorm::kShared ? ShardRange{0, spec.head_dim} : shard.kv_heads;
     case Axis::kFfn:
       return shard.ffn;
     case Axis::kVocab:

@@ -23,27 +23,30 @@ ModelSpec Spec(int64_t num_heads, int64_t num_kv_heads) {
   return spec;
 }
 
-constexpr Role kAllRoles[] = {Role::kEmbedding, Role::kPositions, Role::kFinalNorm, Role::kHead,
-                              Role::kNorm1,     Role::kQuery,     Role::kKey,       Role::kValue,
-                              Role::kOutput,    Role::kNorm2,     Role::kGate,      Role::kUp,
-                              Role::kDown,      Role::kQueryNorm, Role::kKeyNorm,   Role::kAttentionOutNorm,
-                              Role::kFfnOutNorm};
+constexpr Role kAllRoles[] = {Role::kEmbedding,  Role::kPositions, Role::kFinalNorm, Role::kHead,
+                              Role::kNorm1,      Role::kQuery,     Role::kKey,       Role::kValue,
+                              Role::kOutput,     Role::kNorm2,     Role::kGate,      Role::kUp,
+                              Role::kDown,       Role::kQueryNorm, Role::kKeyNorm,   Role::kAttentionOutNorm,
+                              Role::kFfnOutNorm, Role::kProjectIn, Role::kProjectOut};
 
 // P1 over every role, degree and head count.
 TEST(ShardTest, RanksTileEveryAxisInOrder) {
   for (const auto& [num_heads, num_kv_heads] : {std::make_pair(8, 8), {8, 2}, {8, 1}, {12, 4}, {25, 25}}) {
-    const ModelSpec spec = Spec(num_heads, num_kv_heads);
+    ModelSpec spec = Spec(num_heads, num_kv_heads);
+    spec.head_norm = num_heads == 12 ? HeadNorm::kShared : HeadNorm::kOwn;
     for (int world_size = 1; world_size <= num_heads; ++world_size) {
       if (!MakeShard(spec, 0, world_size).ok()) continue;
       for (const Role role : kAllRoles) {
-        const bool is_kv = role == Role::kKey || role == Role::kValue;
+        const bool is_norm = role == Role::kQueryNorm || role == Role::kKeyNorm;
+        const bool is_whole = InfoOf(role).split != Split::kRows || (is_norm && spec.head_norm == HeadNorm::kShared);
+        const bool is_kv = role == Role::kKey || role == Role::kValue || role == Role::kKeyNorm;
         const int holders = is_kv ? std::max(1, world_size / num_kv_heads) : 1;
         int64_t next_row = 0, next_col = 0;
         for (int rank = 0; rank < world_size; ++rank) {
           auto shard = MakeShard(spec, rank, world_size);
           ASSERT_TRUE(shard.ok()) << shard.status();
           const ShardRange rows = ShardRows(*shard, spec, role), cols = ShardCols(*shard, spec, role);
-          const bool repeats = rank % holders != 0 || InfoOf(role).split != Split::kRows;
+          const bool repeats = rank % holders != 0 || is_whole;
           if (rank > 0 && repeats) next_row -= rows.count;
           if (rank > 0 && InfoOf(role).split != Split::kCols) next_col -= cols.count;
           EXPECT_EQ(rows.begin, next_row) << InfoOf(role).name << " rank " << rank << " of " << world_size;

@@ -46,6 +46,22 @@ std::string FindPrefix(const FamilyRow& family, const Checkpoint& checkpoint) {
   return family.prefixes.front();
 }
 
+// Rules for one head's part each, in place of those that stand for all heads.
+std::vector<TensorRule> ExpandHeads(const std::vector<TensorRule>& rules, const ModelSpec& spec) {
+  std::vector<TensorRule> expanded;
+  for (const TensorRule& rule : rules) {
+    const bool is_per_head = absl::StrContains(rule.name, "{H}");
+    const int64_t rows = AxisSize(InfoOf(rule.roles.front()).rows, spec);
+    for (int64_t head = 0; head < (is_per_head ? rows / spec.head_dim : 1); ++head) {
+      expanded.push_back(rule);
+      if (!is_per_head) continue;
+      expanded.back().name = absl::StrReplaceAll(rule.name, {{"{H}", absl::StrCat(head)}});
+      expanded.back().layout = Layout::kOneHead;
+    }
+  }
+  return expanded;
+}
+
 // The family's rules, with those for experts by the names that the file has most of (the first ones where all are
 // alike).
 std::vector<TensorRule> RulesOf(const FamilyRow& family, const ModelSpec& spec, const std::string& prefix,
@@ -63,13 +79,15 @@ std::vector<TensorRule> RulesOf(const FamilyRow& family, const ModelSpec& spec, 
     best = &naming;
   }
   if (best != nullptr) rules.insert(rules.end(), best->begin(), best->end());
-  return rules;
+  return ExpandHeads(rules, spec);
 }
 
 std::vector<int64_t> ExpectedShape(const TensorRule& rule, const ModelSpec& spec) {
   int64_t rows = 0;
   for (const Role role : rule.roles) rows += AxisSize(InfoOf(role).rows, spec);
   const Axis cols = InfoOf(rule.roles.front()).cols;
+  if (rule.layout == Layout::kOneHead) return {spec.head_dim};
+  if (rule.layout == Layout::kHeads) return {rows / spec.head_dim, spec.head_dim};
   if (rule.part == Part::kBias || cols == Axis::kOne) return {rows};
   std::vector<int64_t> shape = {rows, AxisSize(cols, spec)};
   if (rule.layout == Layout::kConcatTransposed) std::swap(shape[0], shape[1]);
@@ -89,6 +107,23 @@ absl::Status CheckTensor(const TensorRule& rule, const ModelSpec& spec, const Ch
         absl::StrCat(who, " is stored as ", tensor.entry.type->name, ", a weight must be F32, F16 or BF16"));
   }
   return absl::OkStatus();
+}
+
+bool IsWanted(Need need, const ModelSpec& spec) {
+  switch (need) {
+    case Need::kMust:
+    case Need::kMaybe:
+      return true;
+    case Need::kUnlessTied:
+      return !spec.tied_head;
+    case Need::kIfHeadNorm:
+      return spec.has_head_norm;
+    case Need::kIfProjected:
+      return spec.embed_cols() != spec.hidden_size;
+    case Need::kUnlessParallel:
+      return !spec.parallel_residual;
+  }
+  LOG(FATAL) << "need " << static_cast<int>(need);
 }
 
 absl::Status Missing(const std::string& model_dir, const std::string& name, absl::string_view why) {
@@ -155,8 +190,10 @@ absl::Status TensorBinding::BindRule(const TensorRule& rule, const ModelSpec& sp
     const int64_t layer = layers[i / num_experts], expert = i % num_experts;
     const std::string name = NameOf(rule, prefix, layer, expert);
     understood->insert(name);
-    if (rule.need == Need::kUnlessTied && spec.tied_head) continue;
-    if (rule.need == Need::kUnlessParallel && spec.parallel_residual) continue;
+    if (!IsWanted(rule.need, spec)) {
+      if (rule.need != Need::kUnlessTied) understood->erase(name);
+      continue;
+    }
     const CheckpointTensor* tensor = checkpoint.Find(name);
     if (tensor == nullptr) {
       if (rule.need != Need::kMaybe) return Missing(model_dir, name, "");
@@ -174,6 +211,10 @@ absl::Status TensorBinding::BindRule(const TensorRule& rule, const ModelSpec& sp
   return absl::OkStatus();
 }
 
+bool TurnsByHead(Role role) {
+  return role == Role::kQuery || role == Role::kKey || role == Role::kQueryNorm || role == Role::kKeyNorm;
+}
+
 // A group of kGroups is a key head's queries, then that key head, then its value head.
 void TensorBinding::BindRoles(const TensorRule& rule, const ModelSpec& spec, const CheckpointTensor& tensor,
                               int64_t layer, int64_t expert) {
@@ -183,6 +224,10 @@ void TensorBinding::BindRoles(const TensorRule& rule, const ModelSpec& spec, con
   for (const Role role : rule.roles) {
     const int64_t rows = AxisSize(InfoOf(role).rows, spec);
     BoundTensor& bound = At(role, rule.part, layer, expert);
+    if (rule.layout == Layout::kOneHead) {
+      bound.heads.push_back(&tensor);
+      if (bound.heads.size() > 1) continue;
+    }
     CHECK(bound.source == nullptr) << tensor.entry.name << ": two rules for one role";
     bound.source = &tensor;
     bound.transposed = rule.layout == Layout::kConcatTransposed;
@@ -190,7 +235,7 @@ void TensorBinding::BindRoles(const TensorRule& rule, const ModelSpec& spec, con
     bound.rows = rows;
     bound.run_rows = is_grouped ? rows / spec.num_kv_heads : rows;
     bound.run_stride = is_grouped ? group_stride : rows;
-    if (spec.rope.stored_in_neighbours && (role == Role::kQuery || role == Role::kKey)) {
+    if (spec.rope.stored_in_neighbours && TurnsByHead(role)) {
       bound.paired_dims = spec.rope.dims;
       bound.head_dim = spec.head_dim;
     }

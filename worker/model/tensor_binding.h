@@ -34,6 +34,7 @@ struct BoundTensor {
   int64_t paired_dims = 0;
   int64_t head_dim = 0;
   int64_t slice = -1;  // of the tensor's first axis, where it holds all experts of a layer; -1: it holds no experts
+  std::vector<const CheckpointTensor*> heads;  // where each head's part is a tensor of its own; source is the first
 };
 
 // Stored rows begin, begin + step, ...

@@ -69,12 +69,14 @@ class WeightLoader {
   std::vector<StagedVector> staged_;
 };
 
-// Appends elements of a rank-1 tensor, widened.
+// Appends elements of a tensor in row-major order, widened; its rank is 1 or 2.
 void AppendFloats(const TensorView& view, const RowSpan& span, std::vector<float>* out) {
   kernels::Dispatch(view.dtype, [&](auto zero) {
     const auto* data = view.as<const decltype(zero)>();
-    for (int64_t i = 0; i < span.count; ++i) {
-      out->push_back(kernels::Widen(data[(span.begin + i * span.step) * view.stride[0]]));
+    for (int64_t i = span.begin; i < span.begin + span.count * span.step; i += span.step) {
+      const int64_t cols = view.rank == 1 ? 1 : view.dim(1);
+      const int64_t col = view.rank == 1 ? 0 : i % cols * view.stride[1];
+      out->push_back(kernels::Widen(data[i / cols * view.stride[0] + col]));
     }
   });
 }
@@ -93,6 +95,10 @@ std::vector<PackJob> WeightLoader::PlanJobs() {
   std::vector<PackJob> jobs;
   // The head first: it is the largest matrix, and while it is packed its source takes memory too.
   jobs.push_back({{Role::kHead}, 0, &weights_->head});
+  if (binding_.Get(Role::kProjectIn, Part::kWeight).source != nullptr) {
+    jobs.push_back({{Role::kProjectIn}, 0, &weights_->project_in});
+    jobs.push_back({{Role::kProjectOut}, 0, &weights_->project_out});
+  }
   const std::vector<Role> up = spec_.gated ? std::vector<Role>{Role::kGate, Role::kUp} : std::vector<Role>{Role::kUp};
   for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
     LayerWeights& out = weights_->layers[layer];
@@ -270,7 +276,17 @@ void WeightLoader::LoadNorm(Role role, int64_t layer, NormWeights* out) {
     const BoundTensor& bound = binding_.Get(role, part, layer);
     if (bound.source == nullptr) continue;
     std::vector<float> values;
-    AppendFloats(weights_->checkpoint->View(*bound.source), {bound.begin, bound.rows, 1}, &values);
+    const ShardRange rows = ShardRows(shard_, spec_, role);
+    for (const RowSpan& span : SpansOf(bound, rows.begin, rows.count)) {
+      if (bound.heads.empty()) {
+        AppendFloats(weights_->checkpoint->View(*bound.source), span, &values);
+        continue;
+      }
+      for (int64_t row = span.begin; row < span.begin + span.count * span.step; row += span.step) {
+        const CheckpointTensor& head = *bound.heads[row / spec_.head_dim];
+        AppendFloats(weights_->checkpoint->View(head), {row % spec_.head_dim, 1, 1}, &values);
+      }
+    }
     if (spec_.norm_adds_one && part == Part::kWeight) {
       for (float& value : values) value += 1.0f;
     }

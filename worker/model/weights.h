@@ -63,7 +63,8 @@ struct LayerWeights {
   NormWeights norm2;  // empty where it shares norm1
   Linear up;          // rows: gate (of a gated model), up
   SummedLinear down;
-  NormWeights query_norm;  // [head_dim], as the next; empty where the model has none, as the last two
+  // Of a head that all share, or of each of the rank's heads; empty where the model has none, as the next two.
+  NormWeights query_norm;
   NormWeights key_norm;
   NormWeights attention_out_norm;
   NormWeights ffn_out_norm;
@@ -71,11 +72,13 @@ struct LayerWeights {
 };
 
 struct Weights {
-  // Views of the mapping, [vocab, hidden] and [max_position, hidden], in the checkpoint's type: a step reads a few rows
+  // Views of the mapping, [vocab, embed size] and [max_position, hidden], in the checkpoint's type: a step reads a few rows
   // of them.
   kernels::TensorView embedding;
   kernels::TensorView positions;  // empty without learned positions
-  NormWeights final_norm;
+  Linear project_in;              // empty unless embeddings have another size than the hidden state, as project_out
+  NormWeights final_norm;         // empty where the model has none
+  Linear project_out;
   Linear head;  // the rank's rows of the vocabulary
   std::vector<LayerWeights> layers;
 
