@@ -3,7 +3,9 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -27,6 +29,54 @@ std::vector<GoldenCase> GoldenCases() {
   std::sort(cases.begin(), cases.end(), [](const auto& a, const auto& b) { return a.model < b.model; });
   CHECK_GT(cases.size(), 30u) << "the goldens are not where they should be";
   return cases;
+}
+
+std::unique_ptr<ModelFixture> MustLoad(const FixtureOptions& options) {
+  auto fixture = ModelFixture::Load(options);
+  CHECK(fixture.ok()) << fixture.status();
+  return std::move(*fixture);
+}
+
+std::vector<int32_t> Prompt(const Golden& golden, int length) {
+  return ToIds(golden.at(absl::StrCat("prompt_", length)));
+}
+
+LogitRows Prefill(ModelFixture* fixture, int sequence_id, const std::vector<int32_t>& prompt, size_t chunk) {
+  fixture->Restart(sequence_id);
+  LogitRows rows;
+  for (size_t begin = 0; begin < prompt.size(); begin += chunk) {
+    const size_t end = std::min(begin + chunk, prompt.size());
+    const LogitRows part = fixture->Step({{sequence_id, {prompt.begin() + begin, prompt.begin() + end}}});
+    rows.insert(rows.end(), part.begin(), part.end());
+  }
+  return rows;
+}
+
+float MaxDifference(const LogitRows& rows, const std::vector<float>& expected) {
+  float worst = 0;
+  CHECK_EQ(rows.size() * rows[0].size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const float difference = std::abs(rows[i / rows[0].size()][i % rows[0].size()] - expected[i]);
+    if (std::isnan(difference)) return INFINITY;
+    worst = std::max(worst, difference);
+  }
+  return worst;
+}
+
+float MinCosine(const LogitRows& rows, const std::vector<float>& expected) {
+  double least = 1;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    double product = 0, ours = 0, theirs = 0;
+    for (size_t i = 0; i < rows[row].size(); ++i) {
+      const double a = rows[row][i], b = expected[row * rows[row].size() + i];
+      product += a * b;
+      ours += a * a;
+      theirs += b * b;
+    }
+    const double cosine = product / std::sqrt(ours * theirs);
+    least = std::isnan(cosine) ? -1 : std::min(least, cosine);
+  }
+  return static_cast<float>(least);
 }
 
 }  // namespace quire::worker
