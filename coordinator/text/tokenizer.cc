@@ -43,12 +43,6 @@ absl::Status Tokenizer::Impl::BuildTokens() {
   }
   int32_t end_id = parts.vocabulary->end_id();
   for (const AddedToken& token : added.tokens()) end_id = std::max(end_id, token.id + 1);
-  for (const auto* ids : {&parts.special_tokens.before, &parts.special_tokens.after}) {
-    for (int32_t id : *ids) {
-      if (id < end_id) continue;
-      return absl::InvalidArgumentError(absl::StrCat("post_processor: token id ", id, " of ", end_id));
-    }
-  }
   tokens.resize(end_id);
   for (int32_t id = 0; id < parts.vocabulary->end_id(); ++id) {
     if (!parts.vocabulary->Contains(id)) continue;
@@ -61,6 +55,13 @@ absl::Status Tokenizer::Impl::BuildTokens() {
     // A normalised token decodes from its normalised form, so that the decoder can undo the normaliser.
     tokens[token.id] = {token.content, pipeline.MapToken(added.NormalizedForm(i)), true, token.special};
     added_ids[token.content] = token.id;
+  }
+  for (const auto* ids : {&parts.special_tokens.before, &parts.special_tokens.after}) {
+    for (int32_t id : *ids) {
+      if (id < end_id && tokens[id].present) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("post_processor: there is no token with id ", id, " (ids end at ", end_id, ")"));
+    }
   }
   return absl::OkStatus();
 }

@@ -202,7 +202,7 @@ TEST_F(TokenizerLoadTest, BrokenAndUnsupportedFilesNameTheKey) {
       {"/decoder/decoders/1", "null", kBroken, "decoder.decoders[1]: expected an object, found null"},
       {"/decoder/decoders/3/start", "-1", kBroken, "-1 is outside 0 to"},
       {"/post_processor", R"({"type": "BertProcessing"})", kUnsupported, "'BertProcessing' is not supported"},
-      {"/post_processor/special_tokens/<s>/ids", "[999]", kBroken, "token id 999 of 9"},
+      {"/post_processor/special_tokens/<s>/ids", "[999]", kBroken, "no token with id 999 (ids end at 9)"},
       {"/post_processor/single", "[]", kUnsupported, "the text exactly once"},
       {"/added_tokens/0/id", "-3", kBroken, "added_tokens[0].id: -3 is outside"},
       {"/added_tokens/0/content", R"("<other>")", kBroken, "token '<other>' has id 0, which belongs to '<unk>'"},
@@ -242,6 +242,14 @@ TEST_F(TokenizerLoadTest, ATokenOutsideTheVocabularyIsAnErrorOnlyWhereATextNeeds
   EXPECT_THAT(Encode(**tokenizer, "a"), ElementsAre(1, 3, 4));
   std::vector<int32_t> ids;
   EXPECT_EQ((*tokenizer)->Encode("z", true, &ids).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// Found by fuzzing: an id below the largest one, which only an added token far behind it makes large, has no token.
+TEST_F(TokenizerLoadTest, ATemplateThatNamesAnIdInAHoleIsRefused) {
+  json data = SmallTokenizer();
+  data["added_tokens"].push_back({{"id", 76}, {"content", "<far>"}, {"special", true}});
+  data["post_processor"]["special_tokens"]["<s>"]["ids"] = {68};
+  EXPECT_THAT(std::string(Load(data).status().message()), HasSubstr("no token with id 68 (ids end at 77)"));
 }
 
 // Replaces a random value somewhere in the document by something else, often of another type.
