@@ -2,7 +2,7 @@
 
 load("@rules_cc//cc:defs.bzl", "cc_binary", "cc_library", "cc_test")
 
-def fuzz_target(name, dictionary, deps, num_changed = 3000):
+def fuzz_target(name, dictionary, deps, is_json = False, num_changed = 6000):
     cc_library(
         name = name + "_target",
         testonly = True,
@@ -33,5 +33,5 @@ def fuzz_target(name, dictionary, deps, num_changed = 3000):
         name = name + "_fuzz",
         testonly = True,
         tags = ["manual"],
-        deps = [":%s_target" % name],
+        deps = [":%s_target" % name] + ([":json_mutator"] if is_json else []),
     )
