@@ -45,9 +45,12 @@ absl::Status NoTokenizer(absl::string_view field) {
   return FieldError(absl::StatusCode::kFailedPrecondition, field, "cannot be taken: this server has no tokenizer.");
 }
 
-bool SkipsSpecialTokens(const v1::GenerateRequest& message) {
+SpecialTokensInText WantedSpecialTokens(const v1::GenerateRequest& message) {
   const v1::SamplingParams& sampling = message.sampling_params();
-  return sampling.has_skip_special_tokens() ? sampling.skip_special_tokens() : true;
+  SpecialTokensInText special;
+  if (sampling.has_skip_special_tokens()) special.skip = sampling.skip_special_tokens();
+  if (sampling.has_spaces_between_special_tokens()) special.spaces_between = sampling.spaces_between_special_tokens();
+  return special;
 }
 
 bool WantsText(const v1::GenerateRequest& message) {
@@ -178,7 +181,7 @@ ResponseOptions GeneratorService::MakeResponseOptions(const v1::GenerateRequest&
   if (message.has_text() && !message.sampling_params().has_truncate_prompt_tokens()) {
     options.prompt_text = message.text();
   } else if (tokenizer_ != nullptr) {
-    options.prompt_text = tokenizer_->Decode(request.prompt_ids, SkipsSpecialTokens(message));
+    options.prompt_text = tokenizer_->Decode(request.prompt_ids, WantedSpecialTokens(message).skip);
   }
   return options;
 }
@@ -194,7 +197,7 @@ grpc::ServerWriteReactor<ByteBuffer>* GeneratorService::Generate(CallbackServerC
   absl::StatusOr<request::Request> request = Validate(message, (*facts)->limits, MakeEncode());
   if (!request.ok()) return GenerateStream::Refuse(context, request.status());
   request->deadline = DeadlineOf(*context);
-  if (WantsText(message)) request->make_decoder = MakeDecoderFactory(tokenizer_, SkipsSpecialTokens(message));
+  if (WantsText(message)) request->make_decoder = MakeDecoderFactory(tokenizer_, WantedSpecialTokens(message));
   ResponseOptions options = MakeResponseOptions(message, *request);
   return GenerateStream::Start(context, engine_, *std::move(request), std::move(options));
 }

@@ -18,9 +18,15 @@ class Tokenizer;
 
 namespace quire::frontend {
 
+// What a request wants of special tokens in its text.
+struct SpecialTokensInText {
+  bool skip = true;
+  bool spaces_between = true;  // where they are not skipped and the decoder puts spaces between tokens
+};
+
 // Makes the decoder of one choice's output; keeps the tokenizer alive. Null if the tokenizer is.
 std::function<std::unique_ptr<request::OutputDecoder>()> MakeDecoderFactory(
-    std::shared_ptr<const text::Tokenizer> tokenizer, bool skip_special_tokens);
+    std::shared_ptr<const text::Tokenizer> tokenizer, const SpecialTokensInText& special);
 
 // The text of one token, special ones included; U+FFFD where a token is a part of a character. Null if the tokenizer
 // is.

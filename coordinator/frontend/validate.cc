@@ -111,9 +111,6 @@ absl::Status ReadFloats(const v1::SamplingParams& in, const GenerationDefaults& 
 
 absl::Status CheckUnserved(const v1::GenerateRequest& message) {
   const v1::SamplingParams& in = message.sampling_params();
-  if (in.has_spaces_between_special_tokens() && !in.spaces_between_special_tokens()) {
-    return NotServed("sampling_params.spaces_between_special_tokens");
-  }
   switch (in.constraint_case()) {
     case v1::SamplingParams::kJsonSchema:
       return NotServed("sampling_params.json_schema");

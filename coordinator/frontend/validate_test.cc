@@ -200,6 +200,7 @@ void AddCountRows(std::vector<Row>* rows) {
                        "must be at least 1, or -1 for as many as leave room for max_tokens, got 0."),
            GoodSampling("detokenize", "detokenize: false"),
            GoodSampling("spaces_between_special_tokens", "spaces_between_special_tokens: true"),
+           GoodSampling("spaces_between_special_tokens", "spaces_between_special_tokens: false"),
            GoodSampling("seed", "seed: -9223372036854775808"),
            GoodSampling("seed", "seed: 9223372036854775807"),
            GoodSampling("skip_special_tokens", "skip_special_tokens: false"),
@@ -253,7 +254,6 @@ void AddUnservedRows(std::vector<Row>* rows) {
   const auto unserved = [rows](const std::string& name, const std::string& fields) {
     rows->push_back(Unserved(absl::StrCat("sampling_params.", name), Sampling(fields)));
   };
-  unserved("spaces_between_special_tokens", "spaces_between_special_tokens: false");
   unserved("json_schema", "json_schema: '{}'");
   unserved("regex", "regex: 'a'");
   unserved("grammar", "grammar: 'a'");

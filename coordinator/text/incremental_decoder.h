@@ -23,6 +23,8 @@ struct IncrementalDecoderOptions {
   // True: the stream is a text of its own, and a sentencepiece-style leading space is dropped. False: it continues a
   // prompt, and that space is a space between two words.
   bool at_text_start = false;
+  // False: a space that the decoder puts between two added tokens in a row is left out. Most decoders put none.
+  bool spaces_between_special_tokens = true;
 };
 
 class IncrementalDecoder final {
@@ -37,6 +39,8 @@ class IncrementalDecoder final {
  private:
   const Tokenizer* tokenizer_;
   bool skip_special_tokens_;
+  bool spaces_between_special_tokens_;
+  bool follows_added_token_ = false;
   DecodeState state_;
 };
 

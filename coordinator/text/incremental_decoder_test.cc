@@ -3,7 +3,9 @@
 #include <glog/logging.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 #include <vector>
@@ -95,6 +97,23 @@ TEST_F(IncrementalDecoderTest, ACopyGoesItsOwnWay) {
   IncrementalDecoder second = first;
   EXPECT_EQ(Push(&first, Id(*byte_level_, "©")), "é");
   EXPECT_EQ(Push(&second, Id(*byte_level_, "¨")), "è");
+}
+
+// The rule is vLLM's; only a tokenizer without a decoder puts spaces between tokens.
+TEST_F(IncrementalDecoderTest, AddedTokensInARowHaveNoSpaceBetweenThemIfAskedSo) {
+  nlohmann::json data = nlohmann::json::parse(std::ifstream("coordinator/text/testdata/byte_fallback/tokenizer.json"));
+  data["decoder"] = nullptr;
+  const std::string dir = testing::TempDir();
+  std::ofstream(absl::StrCat(dir, "/tokenizer.json")) << data.dump();
+  const auto tokenizer = Tokenizer::Load(dir);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  for (const bool spaces : {true, false}) {
+    IncrementalDecoder decoder(tokenizer->get(), {/*skip_special_tokens=*/false, /*at_text_start=*/true, spaces});
+    std::string text;
+    for (const int32_t id : {1, 2, 300, 1, 0, 2, 301}) decoder.Append(id, &text);
+    decoder.Finish(&text);
+    EXPECT_EQ(text, spaces ? "<s> </s> c <s> <unk> </s> d" : "<s></s> c <s><unk></s> d");
+  }
 }
 
 TEST_F(IncrementalDecoderTest, AnyIdsStreamToWhatTheyDecodeTo) {

@@ -22,6 +22,7 @@ struct Tokenizer::Impl {
     std::string mapped;  // after the per-token decoders
     bool present = false;
     bool special = false;
+    bool added = false;
   };
 
   explicit Impl(TokenizerParts from) : parts(std::move(from)), pipeline(std::move(parts.decode_stages)) {}
@@ -47,13 +48,13 @@ absl::Status Tokenizer::Impl::BuildTokens() {
   for (int32_t id = 0; id < parts.vocabulary->end_id(); ++id) {
     if (!parts.vocabulary->Contains(id)) continue;
     const std::string& text = parts.vocabulary->Text(id);
-    tokens[id] = {text, pipeline.MapToken(text), true, false};
+    tokens[id] = {text, pipeline.MapToken(text), true, false, false};
   }
   for (int32_t id : parts.special_ids) tokens[id].special = true;
   for (size_t i = 0; i < added.tokens().size(); ++i) {
     const AddedToken& token = added.tokens()[i];
     // A normalised token decodes from its normalised form, so that the decoder can undo the normaliser.
-    tokens[token.id] = {token.content, pipeline.MapToken(added.NormalizedForm(i)), true, token.special};
+    tokens[token.id] = {token.content, pipeline.MapToken(added.NormalizedForm(i)), true, token.special, true};
     added_ids[token.content] = token.id;
   }
   for (const auto* ids : {&parts.special_tokens.before, &parts.special_tokens.after}) {
@@ -124,6 +125,7 @@ absl::optional<int32_t> Tokenizer::eos_id() const { return impl_->eos_id; }
 
 bool Tokenizer::Contains(int32_t id) const { return id >= 0 && id < vocab_size() && impl_->tokens[id].present; }
 bool Tokenizer::IsSpecial(int32_t id) const { return Contains(id) && impl_->tokens[id].special; }
+bool Tokenizer::IsAdded(int32_t id) const { return Contains(id) && impl_->tokens[id].added; }
 
 absl::optional<int32_t> Tokenizer::TokenToId(absl::string_view token) const {
   const auto it = impl_->added_ids.find(token);

@@ -49,6 +49,8 @@ class Tokenizer final {
   // True when the id has a token. Ids below vocab_size may lack one.
   bool Contains(int32_t id) const;
   bool IsSpecial(int32_t id) const;
+  // True when the id's token is an added one, special or not.
+  bool IsAdded(int32_t id) const;
   absl::optional<int32_t> TokenToId(absl::string_view token) const;
   // The token as the vocabulary spells it; empty when the id has none.
   std::string TokenText(int32_t id) const;
