@@ -44,6 +44,9 @@ absl::Status Tokenizer::Impl::BuildTokens() {
   }
   int32_t end_id = parts.vocabulary->end_id();
   for (const AddedToken& token : added.tokens()) end_id = std::max(end_id, token.id + 1);
+  const auto num_added = static_cast<int64_t>(added.tokens().size());  // some are of the vocabulary too
+  absl::Status holes = CheckTokenIdHoles(end_id, parts.vocabulary->num_tokens() + num_added);
+  if (!holes.ok()) return absl::Status(holes.code(), absl::StrCat("added_tokens: ", holes.message()));
   tokens.resize(end_id);
   for (int32_t id = 0; id < parts.vocabulary->end_id(); ++id) {
     if (!parts.vocabulary->Contains(id)) continue;

@@ -244,6 +244,19 @@ TEST_F(TokenizerLoadTest, ATokenOutsideTheVocabularyIsAnErrorOnlyWhereATextNeeds
   EXPECT_EQ((*tokenizer)->Encode("z", true, &ids).code(), absl::StatusCode::kFailedPrecondition);
 }
 
+// Found by fuzzing: tables are indexed by id, and one id far away made them half a gigabyte.
+TEST_F(TokenizerLoadTest, AnIdFarBehindAllOthersIsRefusedBeforeItCostsMemory) {
+  json data = SmallTokenizer();
+  data["model"]["vocab"]["b"] = 4194303;
+  EXPECT_THAT(std::string(Load(data).status().message()),
+              HasSubstr("model.vocab: the largest id is 4194303, and there are 9 tokens: more than 262144 ids"));
+  data = SmallTokenizer();
+  data["added_tokens"].push_back({{"id", 4194303}, {"content", "<far>"}, {"special", true}});
+  EXPECT_THAT(std::string(Load(data).status().message()), HasSubstr("added_tokens: the largest id is 4194303"));
+  data["added_tokens"].back()["id"] = 262152;
+  EXPECT_TRUE(Load(data).ok()) << "some models leave room";
+}
+
 // Found by fuzzing: an id below the largest one, which only an added token far behind it makes large, has no token.
 TEST_F(TokenizerLoadTest, ATemplateThatNamesAnIdInAHoleIsRefused) {
   json data = SmallTokenizer();

@@ -8,6 +8,12 @@
 
 namespace quire::text {
 
+absl::Status CheckTokenIdHoles(int64_t end_id, int64_t num_tokens) {
+  if (end_id - num_tokens <= kTokenIdHolesMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the largest id is ", end_id - 1, ", and there are ", num_tokens,
+                                                 " tokens: more than ", kTokenIdHolesMax, " ids would have none"));
+}
+
 absl::StatusOr<Vocabulary> Vocabulary::Build(std::vector<std::pair<std::string, int32_t>> tokens) {
   int32_t end_id = 0;
   for (const auto& [text, id] : tokens) {
@@ -16,6 +22,7 @@ absl::StatusOr<Vocabulary> Vocabulary::Build(std::vector<std::pair<std::string, 
     }
     end_id = std::max(end_id, id + 1);
   }
+  if (absl::Status status = CheckTokenIdHoles(end_id, static_cast<int64_t>(tokens.size())); !status.ok()) return status;
   Vocabulary vocabulary;
   vocabulary.texts_.resize(end_id);
   vocabulary.present_.resize(end_id);

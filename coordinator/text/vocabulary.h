@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
@@ -19,6 +20,12 @@ namespace quire::text {
 
 // Tables are indexed by id, so a file with a lying id must not be able to ask for all memory. Real ones end at 2^18.
 constexpr int32_t kTokenIdMax = (1 << 22) - 1;
+
+// Ids below the largest that may be without a token: else a file of a hundred bytes asks for tables of half a gigabyte.
+constexpr int32_t kTokenIdHolesMax = 1 << 18;
+
+// Errors: kInvalidArgument with the numbers where more than kTokenIdHolesMax of the ids below `end_id` have no token.
+absl::Status CheckTokenIdHoles(int64_t end_id, int64_t num_tokens);
 
 // Tokens of files without a list of merges: what they merge from is found by cutting them everywhere.
 constexpr size_t kCutTokenBytesMax = 1024;
@@ -39,6 +46,7 @@ class Vocabulary final {
   bool Contains(int32_t id) const { return id >= 0 && id < end_id() && present_[id]; }
   // The token's string. Requires: Contains(id).
   const std::string& Text(int32_t id) const;
+  int64_t num_tokens() const { return static_cast<int64_t>(ids_.size()); }
   // One past the largest id.
   int32_t end_id() const { return static_cast<int32_t>(texts_.size()); }
 

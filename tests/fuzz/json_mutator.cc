@@ -99,7 +99,7 @@ void ChangeTree(json* root, Rng* rng) {
       break;
     }
     case 4:
-      if (place->is_number_integer()) *place = place->get<int64_t>() + static_cast<int64_t>(Below(rng, 5)) - 2;
+      if (place->is_number_integer()) *place = static_cast<int64_t>(place->get<uint64_t>() + Below(rng, 5) - 2);
       if (place->is_boolean()) *place = !place->get<bool>();
       if (place->is_string()) ChangeString(place->get_ptr<std::string*>(), rng);
       break;
