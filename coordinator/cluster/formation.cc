@@ -205,6 +205,9 @@ absl::Status Formation::Agree() const {
     if (model.max_model_len() != first.max_model_len()) {
       return differ("max_model_len", model.max_model_len(), first.max_model_len());
     }
+    if (model.attention_window() != first.attention_window()) {
+      return differ("attention_window", model.attention_window(), first.attention_window());
+    }
     if (model.dtype() != first.dtype()) return differ("dtype", model.dtype(), first.dtype());
     if (model.model_type() != first.model_type()) return differ("model_type", model.model_type(), first.model_type());
     const std::string eos = absl::StrJoin(model.eos_token_ids(), " ");
@@ -254,6 +257,7 @@ absl::StatusOr<FormedReplica> Formation::Start() {
   formed.info.vocab_size = static_cast<int32_t>(model.vocab_size());
   formed.info.max_model_len = static_cast<int32_t>(model.max_model_len());
   formed.info.eos_token_ids.assign(model.eos_token_ids().begin(), model.eos_token_ids().end());
+  formed.info.attention_window = static_cast<int32_t>(std::min<uint32_t>(model.attention_window(), INT32_MAX));
   formed.info.device_blocks = device_blocks;
   formed.info.host_blocks = host_blocks;
   formed.info.block_size = static_cast<int32_t>(options_.load.block_size);

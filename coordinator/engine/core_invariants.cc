@@ -30,8 +30,14 @@ void CheckSequence(const Sequence& s, const kv::KvManager& kv, std::map<int32_t,
   if (s.seq < 0) {
     CHECK(s.blocks.empty()) << id << " holds blocks that no rank knows";
   }
-  for (int32_t block : s.blocks) ++(*owners)[block];
-  for (int32_t block : s.host_blocks) ++(*host_owners)[block];
+  const auto count = [&](const std::vector<int32_t>& blocks, std::map<int32_t, int32_t>* out) {
+    for (size_t i = 0; i < blocks.size(); ++i) {
+      CHECK_EQ(blocks[i] == kNoBlock, static_cast<int64_t>(i) < s.num_unseen) << id << " block " << i;
+      if (blocks[i] != kNoBlock) ++(*out)[blocks[i]];
+    }
+  };
+  count(s.blocks, owners);
+  count(s.host_blocks, host_owners);
 }
 
 }  // namespace

@@ -51,9 +51,10 @@ TokenLogprobs SimPromptLogprobs(uint64_t prefix, int32_t token, uint32_t num_top
   return row;
 }
 
-SimReplica::SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab, int64_t num_host_blocks)
+SimReplica::SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab, int64_t num_host_blocks, int64_t window)
     : block_size_(block_size),
       vocab_(vocab),
+      window_(window),
       slots_(num_blocks * block_size, 0),
       host_slots_(num_host_blocks * block_size, 0) {}
 
@@ -84,6 +85,10 @@ void SimReplica::Apply(const StepPlan& plan) {
     s.num_computed = fresh.num_computed;
     s.blocks = fresh.block_ids;
     s.sampling = fresh.sampling;
+    for (size_t i = 0; i < s.blocks.size(); ++i) {
+      CHECK(s.blocks[i] != kNoBlock || static_cast<int64_t>(i + 1) * block_size_ <= FirstSeen(s))
+          << "sequence " << fresh.seq << " lacks block " << i;
+    }
     CHECK(sequences_.emplace(fresh.seq, std::move(s)).second) << "sequence " << fresh.seq << " exists already";
   }
   for (const BranchItem& branch : plan.branches) {
@@ -98,7 +103,9 @@ void SimReplica::Apply(const StepPlan& plan) {
   }
   std::map<int32_t, int> holders;
   for (const auto& [seq, s] : sequences_) {
-    for (int32_t block : s.blocks) ++holders[block];
+    for (int32_t block : s.blocks) {
+      if (block != kNoBlock) ++holders[block];
+    }
   }
   for (const BlockAppend& a : plan.block_appends) {
     CHECK_EQ(holders[a.block]++, 0) << "sequence " << a.seq << " gets block " << a.block << ", which is held";
@@ -137,7 +144,7 @@ uint64_t SimReplica::VerifyPast(const Sequence& s) {
   uint64_t prefix = Salt(s);
   for (int64_t p = 0; p < s.num_computed; ++p) {
     prefix = SimPrefixHash(prefix, s.tokens[p]);
-    CHECK_EQ(Slot(s, p), prefix) << "the cache lost position " << p;
+    if (p >= FirstSeen(s)) CHECK_EQ(Slot(s, p), prefix) << "the cache lost position " << p;
   }
   return prefix;
 }
@@ -201,6 +208,11 @@ void SimReplica::Verify(Sequence* s, const std::vector<int32_t>& drafts, uint64_
   s->blocks.resize((s->num_computed + block_size_ - 1) / block_size_);
 }
 
+void SimReplica::LetGoOfUnseen(Sequence* s) {
+  const auto end = std::min<size_t>(static_cast<size_t>(FirstSeen(*s) / block_size_), s->blocks.size());
+  std::fill_n(s->blocks.begin(), end, kNoBlock);
+}
+
 StepResult SimReplica::Run(const StepPlan& plan) {
   Apply(plan);
   SwapIn(plan);
@@ -256,6 +268,9 @@ StepResult SimReplica::Run(const StepPlan& plan) {
       Draw(&Get(fork.child), &result);
     }
   }
+  for (uint32_t seq : plan.decode) LetGoOfUnseen(&Get(seq));
+  for (const PrefillItem& item : plan.prefill) LetGoOfUnseen(&Get(item.seq));
+  for (const ForkItem& fork : plan.forks) LetGoOfUnseen(&Get(fork.child));
   int64_t num_tokens = plan.num_samples();
   for (uint32_t accepted : result.accepted) num_tokens += accepted;
   CHECK_EQ(static_cast<int64_t>(result.tokens.size()), num_tokens) << "a fork without its parent's item";
@@ -269,6 +284,7 @@ StepResult SimReplica::Run(const StepPlan& plan) {
 int64_t SimReplica::blocks_used() const {
   std::set<int32_t> blocks;
   for (const auto& [seq, s] : sequences_) blocks.insert(s.blocks.begin(), s.blocks.end());
+  blocks.erase(kNoBlock);
   return static_cast<int64_t>(blocks.size());
 }
 

@@ -3,11 +3,13 @@
 //
 // Every slot of the cache remembers the hash of the token prefix that was written there, and computing a token first
 // verifies the slots of all earlier positions: a block that is shared, freed, copied or reused wrongly shows at once.
+// With an attention window only what the next token sees is verified, and the table lets go of the blocks before it.
 // What a step reads must have been written by an earlier one: all items of a step look before any of them writes. The
 // next token is a hash of (prefix, seed, choice, position), so a wrong replay shows too.
 #ifndef QUIRE_COORDINATOR_ENGINE_SIM_REPLICA_H_
 #define QUIRE_COORDINATOR_ENGINE_SIM_REPLICA_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <set>
 #include <unordered_map>
@@ -29,7 +31,7 @@ TokenLogprobs SimPromptLogprobs(uint64_t prefix, int32_t token, uint32_t num_top
 
 class SimReplica {
  public:
-  SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab, int64_t num_host_blocks = 0);
+  SimReplica(int64_t num_blocks, int64_t block_size, int32_t vocab, int64_t num_host_blocks = 0, int64_t window = 0);
 
   // Keys sequences by their seed to a salt of their tenant's: content that crosses from one tenant to another shows.
   void set_salts(const std::unordered_map<uint64_t, uint64_t>* salts) { salts_ = salts; }
@@ -64,9 +66,15 @@ class SimReplica {
   void Verify(Sequence* sequence, const std::vector<int32_t>& drafts, uint64_t prefix, StepResult* result);
   std::vector<int32_t> Propose(const Sequence& sequence, uint32_t count) const;
   uint64_t& Slot(const Sequence& sequence, int64_t position);
+  // First position that the token behind the computed ones sees.
+  int64_t FirstSeen(const Sequence& sequence) const {
+    return window_ == 0 ? 0 : std::max<int64_t>(0, sequence.num_computed - window_ + 1);
+  }
+  void LetGoOfUnseen(Sequence* sequence);
 
   int64_t block_size_;
   int32_t vocab_;
+  int64_t window_;
   const std::unordered_map<uint64_t, uint64_t>* salts_ = nullptr;
   std::vector<uint64_t> slots_;
   std::vector<uint64_t> host_slots_;

@@ -20,9 +20,12 @@ absl::StatusOr<std::shared_ptr<const ReplicaFacts>> ReplicaFactsSource::Get() {
   Limits& limits = facts->limits;
   limits.served_model_name = options_.served_model_name;
   limits.vocab_size = facts->info.vocab_size;
-  // A sequence that the whole cache cannot hold is as impossible as one that is longer than the model.
-  limits.max_model_len =
-      std::min<int64_t>(facts->info.max_model_len, facts->info.device_blocks * facts->info.block_size);
+  // A sequence that the whole cache cannot hold is as impossible as one that is longer than the model. With an attention
+  // window any length fits, if the window and a step do (KvManager::MostBlocksFor).
+  const int64_t slots = facts->info.device_blocks * facts->info.block_size;
+  const int64_t window = facts->info.attention_window;
+  const bool any = window > 0 && window + options_.max_num_batched_tokens + 2 * facts->info.block_size <= slots;
+  limits.max_model_len = any ? facts->info.max_model_len : std::min<int64_t>(facts->info.max_model_len, slots);
   if (options_.max_model_len > 0) limits.max_model_len = std::min(limits.max_model_len, options_.max_model_len);
   limits.max_logprobs = options_.max_logprobs;
   limits.priorities = options_.priorities;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "coordinator/request/planted.h"
 #include "coordinator/request/probe.h"
@@ -56,13 +57,22 @@ KvManager::PrefixMatch KvManager::Match(Sequence* s) {
   if (!options_.enable_prefix_caching) return match;
   const int64_t most = (s->num_skippable() + Planted(Defect::kWholePromptAdopted)) / block_size_;
   ExtendKeys(s, most);
+  int64_t first = 0, matched = 0;  // of the blocks in a row that end with the last one; the longest prefix that will do
   for (int64_t i = 0; i < most; ++i) {
-    const int32_t block = index_.Find(s->keys[i], BlockTokens(*s, i));
-    if (block < 0) break;
-    match.blocks.push_back(block);
+    match.blocks.push_back(index_.Find(s->keys[i], BlockTokens(*s, i)));
+    if (match.blocks.back() < 0 && window_ == 0) break;
+    if (match.blocks.back() < 0) first = i + 1;
+    if (first <= UnseenFrom((i + 1) * block_size_)) matched = i + 1;
+  }
+  match.blocks.resize(matched);
+  match.num_unseen = UnseenFrom(matched * block_size_);
+  std::fill_n(match.blocks.begin(), match.num_unseen, kNoBlock);
+  for (int64_t i = match.num_unseen; i < matched; ++i) {
+    const int32_t block = match.blocks[i];
     match.num_free += pool_.refs(block) == 0;
     match.num_held_free += pool_.refs(block) == 0 && Held(block);
   }
+  Hit(Probe::kPrefixWithoutItsFront, match.num_unseen > 0);
   return match;
 }
 
@@ -70,8 +80,9 @@ void KvManager::Adopt(const PrefixMatch& match, Sequence* s) {
   Hit(Probe::kFreeBlockRevived, match.num_free > 0);
   Hit(Probe::kHeldBlockRevived, match.num_held_free > 0);
   Hit(Probe::kLiveBlockShared, match.num_free < static_cast<int64_t>(match.blocks.size()));
-  for (int32_t block : match.blocks) pool_.Ref(block);
+  for (size_t i = match.num_unseen; i < match.blocks.size(); ++i) pool_.Ref(match.blocks[i]);
   s->blocks = match.blocks;
+  s->num_unseen = match.num_unseen;
   s->num_computed = static_cast<int64_t>(match.blocks.size()) * block_size_;
   s->num_published = static_cast<int64_t>(match.blocks.size());
 }
@@ -84,6 +95,7 @@ void KvManager::Publish(Sequence* s) {
   if (settled < (s->num_published + 1) * block_size_) return;
   const int64_t full = settled / block_size_;
   ExtendKeys(s, full);
+  s->num_published = std::max(s->num_published, s->num_unseen);
   for (; s->num_published < full; ++s->num_published) {
     index_.Insert(s->keys[s->num_published], BlockTokens(*s, s->num_published), s->blocks[s->num_published]);
   }
@@ -191,6 +203,16 @@ void KvManager::Grow(Sequence* sequence, int64_t num_tokens, StepPlan* plan, New
   sequence->num_computed = num_computed;
 }
 
+void KvManager::LetGoOfUnseen(Sequence* s) {
+  if (window_ == 0) return;
+  const int64_t end = std::min(UnseenFrom(s->num_computed + (Planted(Defect::kWindowOneTooShort) ? 1 : 0)),
+                               static_cast<int64_t>(s->blocks.size()));
+  Hit(Probe::kUnseenBlockLetGo, s->num_unseen < end);
+  for (; s->num_unseen < end; ++s->num_unseen) {
+    Unref(std::exchange(s->blocks[s->num_unseen], kNoBlock));
+  }
+}
+
 void KvManager::Shrink(Sequence* s, int64_t num_computed) {
   if (s->num_computed <= num_computed) return;
   s->num_computed = num_computed;
@@ -208,10 +230,14 @@ void KvManager::Fork(const Sequence& parent, Sequence* child) {
   child->num_computed = parent.num_computed;
   child->keys = parent.keys;
   child->num_published = parent.num_published;
+  child->num_unseen = parent.num_unseen;
   for (int32_t block : child->blocks) {
+    if (block == kNoBlock) continue;
     if (!Planted(Defect::kForkKeepsNoReference) || block != child->blocks.back()) pool_.Ref(block);
   }
-  for (int32_t block : child->host_blocks) host_pool_.Ref(block);
+  for (int32_t block : child->host_blocks) {
+    if (block != kNoBlock) host_pool_.Ref(block);
+  }
 }
 
 int64_t KvManager::Refork(const Sequence& parent, Sequence* child) {
@@ -223,15 +249,20 @@ int64_t KvManager::Refork(const Sequence& parent, Sequence* child) {
   const auto shared = static_cast<size_t>(
       std::mismatch(parent.blocks.begin(), parent.blocks.end(), child->blocks.begin(), child->blocks.end()).first -
       parent.blocks.begin());
-  for (size_t i = child->blocks.size(); i-- > shared;) Unref(child->blocks[i]);
+  for (size_t i = child->blocks.size(); i-- > shared;) {
+    if (child->blocks[i] != kNoBlock) Unref(child->blocks[i]);
+  }
   child->blocks.resize(shared);
-  // A shared block has the same tokens before it, and in it as many as both have computed.
+  // A shared block has the same tokens before it, and in it as many as both have computed. Of what both have let go
+  // nothing is known.
+  const bool known = parent.num_unseen == 0 && child->num_unseen == 0;
   const int64_t common =
-      std::min({static_cast<int64_t>(shared) * block_size_, child->num_computed, parent.num_computed});
+      known ? std::min({static_cast<int64_t>(shared) * block_size_, child->num_computed, parent.num_computed}) : 0;
   for (size_t i = shared; i < parent.blocks.size(); ++i) {
-    pool_.Ref(parent.blocks[i]);
+    if (parent.blocks[i] != kNoBlock) pool_.Ref(parent.blocks[i]);
     child->blocks.push_back(parent.blocks[i]);
   }
+  child->num_unseen = parent.num_unseen;
   child->num_computed = parent.num_computed;
   child->keys = parent.keys;
   child->num_published = parent.num_published;
@@ -241,6 +272,7 @@ int64_t KvManager::Refork(const Sequence& parent, Sequence* child) {
 int64_t KvManager::UniqueBlocks(request::SequenceGroup* group) const {
   std::unordered_set<int32_t> blocks;
   for (const Sequence& s : group->sequences) blocks.insert(s.blocks.begin(), s.blocks.end());
+  blocks.erase(kNoBlock);
   return static_cast<int64_t>(blocks.size());
 }
 
@@ -248,7 +280,12 @@ void KvManager::SwapOut(request::SequenceGroup* group, StepPlan* plan) {
   std::unordered_map<int32_t, int32_t> moved;  // device to host
   for (Sequence& s : group->sequences) {
     CHECK(s.host_blocks.empty()) << group->request.request_id << " is swapped out twice";
+    Hit(Probe::kSwapWithoutUnseen, s.num_unseen > 0);
     for (int32_t block : s.blocks) {
+      if (block == kNoBlock) {
+        s.host_blocks.push_back(kNoBlock);
+        continue;
+      }
       const auto it = moved.find(block);
       if (it != moved.end()) {
         Hit(Probe::kSwapOutSharedBlock);
@@ -269,6 +306,10 @@ void KvManager::SwapIn(Sequence* s, StepPlan* plan) {
   CHECK(s->blocks.empty()) << s->group->request.request_id;
   for (size_t i = 0; i + Planted(Defect::kSwapInOneBlockShort) < s->host_blocks.size(); ++i) {
     const int32_t host = s->host_blocks[i];
+    if (host == kNoBlock) {
+      s->blocks.push_back(kNoBlock);
+      continue;
+    }
     // The block that comes to be written next is brought in for each sibling: a copy-on-write of it would come before
     // the swap-in that fills its source.
     const bool open = i + 1 == s->host_blocks.size() && s->num_computed % block_size_ != 0;
@@ -304,7 +345,9 @@ void KvManager::EndPlan() {
 
 void KvManager::ReleaseDeviceBlocks(Sequence* sequence) {
   // The tail goes first: a prefix without its tail is worth more than a tail without its prefix.
-  for (size_t i = sequence->blocks.size(); i-- > 0;) Unref(sequence->blocks[i]);
+  for (size_t i = sequence->blocks.size(); i-- > 0;) {
+    if (sequence->blocks[i] != kNoBlock) Unref(sequence->blocks[i]);
+  }
   sequence->blocks.clear();
   sequence->num_published = 0;
 }
@@ -312,9 +355,12 @@ void KvManager::ReleaseDeviceBlocks(Sequence* sequence) {
 void KvManager::Release(Sequence* sequence) {
   ReleaseDeviceBlocks(sequence);
   Hit(Probe::kSwappedOutReleased, !sequence->host_blocks.empty());
-  for (int32_t block : sequence->host_blocks) UnrefHost(block);
+  for (int32_t block : sequence->host_blocks) {
+    if (block != kNoBlock) UnrefHost(block);
+  }
   sequence->host_blocks.clear();
   sequence->num_computed = 0;
+  sequence->num_unseen = 0;
 }
 
 }  // namespace quire::kv

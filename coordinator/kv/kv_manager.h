@@ -3,7 +3,8 @@
 //
 // Invariants (with block_pool.h):
 //   K1  A block that a planned token writes has one reference.
-//   K2  A table covers exactly the sequence's num_computed tokens, drafts in flight included.
+//   K2  A table covers exactly the sequence's num_computed tokens, drafts in flight included. Where every layer has an
+//       attention window, blocks that no later token can see are given up and leave kNoBlock behind.
 //   K3  Nothing is half done: the caller asks first, and Grow with enough free blocks cannot fail.
 //   K4  Only full blocks of committed tokens are in the prefix index. Their content may still be on its way: steps run
 //       in order, so whatever a later plan reads has been written by then.
@@ -12,6 +13,7 @@
 #ifndef QUIRE_COORDINATOR_KV_KV_MANAGER_H_
 #define QUIRE_COORDINATOR_KV_KV_MANAGER_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <unordered_map>
@@ -32,25 +34,34 @@ struct KvOptions {
 
 class KvManager {
  public:
-  KvManager(const KvOptions& options, int64_t num_blocks, int64_t num_host_blocks, int64_t block_size)
+  // `window`: keys that a token sees at most, its own included; 0 = all.
+  KvManager(const KvOptions& options, int64_t num_blocks, int64_t num_host_blocks, int64_t block_size,
+            int64_t window = 0)
       : options_(options),
         pool_(num_blocks),
         host_pool_(num_host_blocks),
         index_(num_blocks, block_size, options.secret),
-        block_size_(block_size) {}
+        block_size_(block_size),
+        window_(window) {}
 
   const BlockPool& pool() const { return pool_; }
   const PrefixIndex& index() const { return index_; }
   int64_t block_size() const { return block_size_; }
   int64_t BlocksFor(int64_t num_tokens) const { return (num_tokens + block_size_ - 1) / block_size_; }
+  // Blocks that a sequence of `num_tokens` holds at most, if no step computes more than `chunk` of them.
+  int64_t MostBlocksFor(int64_t num_tokens, int64_t chunk) const {
+    const int64_t all = BlocksFor(num_tokens);
+    return window_ == 0 ? all : std::min(all, BlocksFor(window_ + chunk) + 1);
+  }
 
   // Cached blocks that the sequence could start with. At least one token stays to be computed, for its logits, and all
   // whose own log-probs are wanted.
   // Requires: the sequence holds nothing and nothing of it is in flight.
   struct PrefixMatch {
-    std::vector<int32_t> blocks;
-    int64_t num_free = 0;       // of them, to be revived from the free list
-    int64_t num_held_free = 0;  // of these, held
+    std::vector<int32_t> blocks;  // kNoBlock: not needed
+    int64_t num_unseen = 0;       // these, at the front
+    int64_t num_free = 0;         // of them, to be revived from the free list
+    int64_t num_held_free = 0;    // of these, held
   };
   PrefixMatch Match(request::Sequence* sequence);
 
@@ -80,6 +91,10 @@ class KvManager {
   // and block_copies.
   // Requires: enough free blocks.
   void Grow(request::Sequence* sequence, int64_t num_tokens, StepPlan* plan, NewSequence* fresh);
+
+  // Lets go of the blocks that no token behind the computed ones can see; the ranks do the same by themselves, when a
+  // step is done. Requires: no draft of the sequence is in flight.
+  void LetGoOfUnseen(request::Sequence* sequence);
 
   // Takes back what was computed beyond `num_computed` tokens (rejected drafts); the ranks do the same by themselves. No
   // effect on a sequence that was released meanwhile.
@@ -121,6 +136,10 @@ class KvManager {
   }
   bool WritesSharedBlock(const request::Sequence& sequence) const;
   int32_t TakeBlock();
+  // Full blocks at the front that the token at `position` and later ones cannot see.
+  int64_t UnseenFrom(int64_t position) const {
+    return window_ == 0 ? 0 : std::max<int64_t>(0, position - window_ + 1) / block_size_;
+  }
   void Unref(int32_t block);
   bool Held(int32_t block) const { return !holds_.empty() && holds_.count(index_.KeyOf(block)) > 0; }
   void SetHeld(request::SequenceGroup* group, int64_t block, bool held);
@@ -142,6 +161,7 @@ class KvManager {
   std::vector<int32_t> host_frees_;                                              // the ranks have not been told of
   std::unordered_map<int32_t, int32_t> swapped_in_;  // host to device block, in the plan being built
   int64_t block_size_;
+  int64_t window_;
 };
 
 }  // namespace quire::kv

@@ -191,6 +191,62 @@ TEST(KvManager, HalfOfTheBlocksCanBeHeld) {
   kv.CheckHolds({&longer.group, &late.group, &same.group});
 }
 
+// Blocks of 4, a window of 6: the token at position 10 sees positions 5 to 10.
+TEST(KvManager, BlocksOutOfTheWindowAreLetGo) {
+  KvManager kv({true, "0123456789abcdef"}, 10, 10, 4, 6);
+  Holder h(20, 0);
+  Sequence* s = &h.group.sequences[0];
+  StepPlan plan;
+  kv.Grow(s, 8, &plan, nullptr);
+  kv.LetGoOfUnseen(s);
+  EXPECT_EQ(s->num_unseen, 0) << "position 3 is seen from 8";
+  kv.Grow(s, 1, &plan, nullptr);
+  kv.LetGoOfUnseen(s);
+  EXPECT_EQ(s->num_unseen, 1);
+  kv.Publish(s);
+  kv.Grow(s, 9, &plan, nullptr);
+  kv.LetGoOfUnseen(s);
+  EXPECT_EQ(s->blocks, (std::vector<int32_t>{-1, -1, -1, 3, 4}));
+  EXPECT_EQ(kv.pool().num_used(), 2);
+  kv.SwapOut(&h.group, &plan);
+  EXPECT_EQ(plan.swap_outs.size(), 2u);
+  EXPECT_EQ(s->host_blocks[0], kNoBlock);
+  plan.Clear();
+  kv.SwapIn(s, &plan);
+  kv.EndPlan();
+  EXPECT_EQ(plan.swap_ins.size(), 2u);
+  EXPECT_EQ(s->blocks.size(), 5u);
+  EXPECT_EQ(s->num_unseen, 3);
+  kv.Release(s);
+  EXPECT_EQ(kv.pool().num_used(), 0);
+  EXPECT_EQ(kv.MostBlocksFor(1000, 8), 5);
+  EXPECT_EQ(kv.MostBlocksFor(9, 8), 3);
+}
+
+TEST(KvManager, OfAPrefixOnlyTheWindowIsNeeded) {
+  for (const int64_t window : {0, 6}) {
+    KvManager kv({true, "0123456789abcdef"}, 6, 0, 4, window);
+    Holder first(17, 0), other(5, 0, 900), second(17, 0);
+    first.Compute(&kv);  // five blocks, four of them full; let go of from the back
+    StepPlan plan;
+    Sequence* taker = &other.group.sequences[0];
+    kv.Grow(taker, 12, &plan, nullptr);  // the blocks without content, then the fourth
+    KvManager::PrefixMatch match = kv.Match(&second.group.sequences[0]);
+    EXPECT_EQ(match.blocks.size(), 3u);
+    EXPECT_EQ(match.num_unseen, window == 0 ? 0 : 1);
+    kv.Adopt(match, &second.group.sequences[0]);
+    EXPECT_EQ(second.group.sequences[0].num_computed, 12);
+    EXPECT_EQ(kv.pool().num_used(), window == 0 ? 6 : 5);
+    kv.Release(&second.group.sequences[0]);
+    if (window == 0) continue;
+    // Without its first block the prefix still does.
+    kv.Grow(taker, 4, &plan, nullptr);
+    EXPECT_EQ(kv.Match(&second.group.sequences[0]).blocks.size(), 3u);
+    kv.Grow(taker, 8, &plan, nullptr);
+    EXPECT_EQ(kv.Match(&second.group.sequences[0]).blocks.size(), 0u);
+  }
+}
+
 TEST(KvManager, SwapMovesSharedBlocksOnceAndBringsThemBackShared) {
   World w(10, 4, 2);
   StepPlan plan;

@@ -44,6 +44,7 @@ enum class Defect : uint8_t {
   kDroppedBeamKeepsBlocks,
   kPromptRowsSkipped,
   kHoldOutlivesRequest,
+  kWindowOneTooShort,
   kCount,
 };
 
@@ -79,6 +80,7 @@ inline constexpr std::array<const char*, static_cast<size_t>(Defect::kCount)> kD
     "a beam that is given up keeps its blocks",
     "cached prompt positions are not scored",
     "a shared prefix is held beyond its request",
+    "a block is let go while the next token still sees its last key",
 };
 static_assert(kDefectNames.back() != nullptr, "every defect has a name");
 

@@ -5,7 +5,8 @@
 // Invariants (checked by engine/core_invariants.cc):
 //   Q1  num_computed counts tokens whose keys have been planned; it chases num_known() and passes it only by drafts
 //       in flight, by num_drafted - 1 at most.
-//   Q2  `blocks` (or, swapped out, `host_blocks`) covers exactly num_computed tokens.
+//   Q2  `blocks` (or, swapped out, `host_blocks`) covers exactly num_computed tokens; its first num_unseen entries are
+//       kNoBlock: no later token can see them.
 //   Q3  seq >= 0 iff the ranks hold the sequence (or will after the steps in flight).
 //   Q4  in_flight is the number of sampling items sent and not answered: 0, 1 or 2; of a beam 0 or 1, and 0 once its row
 //       has come.
@@ -69,6 +70,7 @@ struct alignas(64) Sequence {
   // Seldom touched:
   std::vector<BlockKey> keys;        // chain keys of the first full blocks of committed tokens; never change
   std::vector<int32_t> host_blocks;  // instead of `blocks`, while the sequence is swapped out
+  int64_t num_unseen = 0;            // blocks at the front that were let go
   int64_t first_prompt_row = 0;      // prompt position from which the ranks were told to bring log-probs; 0 = none
 
   // Hot lines are asked of memory now, for a walk that comes by soon.

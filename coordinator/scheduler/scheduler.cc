@@ -76,7 +76,7 @@ bool Prefilling(const Sequence& s) { return !s.group->forked || s.seq < 0 || s.n
 Scheduler::Scheduler(const SchedulerOptions& options, const ReplicaInfo& replica)
     : options_(options),
       eos_token_ids_(replica.eos_token_ids),
-      kv_(options.kv, replica.device_blocks, replica.host_blocks, replica.block_size),
+      kv_(options.kv, replica.device_blocks, replica.host_blocks, replica.block_size, replica.attention_window),
       waiting_(options.policy),
       drafts_(options.spec) {
   CHECK_GE(options_.max_num_batched_tokens, options_.max_num_seqs) << "every running sequence must fit into one step";
@@ -93,7 +93,7 @@ void Scheduler::Charge(Sequence* s, double cost) {
 int64_t Scheduler::WorstCaseBlocks(const SequenceGroup& group) const {
   // The last token is never computed. After a preemption the choices do not share their prompt.
   const int64_t tokens = group.prompt_len() + group.request.params.max_tokens - 1;
-  return static_cast<int64_t>(group.sequences.size()) * kv_.BlocksFor(tokens);
+  return static_cast<int64_t>(group.sequences.size()) * kv_.MostBlocksFor(tokens, options_.max_num_batched_tokens);
 }
 
 void Scheduler::Add(SequenceGroup* group) {
@@ -220,7 +220,8 @@ void Scheduler::Reset(const ReplicaInfo& replica) {
   finished_.clear();  // the new ranks know nothing
   CHECK_EQ(kv_.pool().num_used(), 0) << "blocks leaked";
   CHECK_EQ(num_seqs_, 0);
-  kv_ = kv::KvManager(options_.kv, replica.device_blocks, replica.host_blocks, replica.block_size);
+  kv_ = kv::KvManager(options_.kv, replica.device_blocks, replica.host_blocks, replica.block_size,
+                      replica.attention_window);
   waiting_.ForEach([this](SequenceGroup* group) { kv_.Hold(group); });
   eos_token_ids_ = replica.eos_token_ids;
 }
@@ -286,6 +287,7 @@ void Scheduler::PlanDecodes() {
 // The whole group or nothing. False: it had to give way itself.
 bool Scheduler::PlanGroupDecodes(size_t index) {
   SequenceGroup* group = running_[index];
+  for (Sequence* s : ready_) kv_.LetGoOfUnseen(s);
   const int64_t blocks = kv_.BlocksForOneMore(ready_);
   while (kv_.pool().num_free() < blocks) {
     if (PreemptAfter(index)) continue;
@@ -374,7 +376,7 @@ bool Scheduler::Restore(Sequence* s, size_t index) {
     return true;
   }
   // Room for what it had and for the token that comes next.
-  const int64_t needed = kv_.BlocksFor(s->num_computed + 1);
+  const int64_t needed = kv_.BlocksFor(s->num_computed + 1) - s->num_unseen;
   while (kv_.pool().num_free() < needed) {
     if (!PreemptAfter(index)) return false;
   }
@@ -401,7 +403,11 @@ NewSequence* Scheduler::Enter(Sequence* s) {
 
 int64_t Scheduler::PlanPrefill(Sequence* s, size_t index, int64_t limit) {
   const bool swapped = !s->host_blocks.empty();
-  if (s->seq < 0 && !Restore(s, index)) return 0;
+  if (s->seq >= 0) {
+    kv_.LetGoOfUnseen(s);
+  } else if (!Restore(s, index)) {
+    return 0;
+  }
   int64_t tokens = std::min(limit, s->num_remaining());
   while (kv_.TokensThatFit(*s, kv_.pool().num_free()) < tokens) {
     if (PreemptAfter(index)) continue;

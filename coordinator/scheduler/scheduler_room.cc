@@ -37,10 +37,12 @@ void Scheduler::MakeWayForSuspects() {
 Scheduler::Need Scheduler::BlocksToCome(SequenceGroup* group) {
   Need need;
   group->ForEachLive([&](Sequence& s) {
-    need.blocks += kv_.BlocksFor(s.num_known()) - static_cast<int64_t>(s.blocks.size());
+    const int64_t most = kv_.MostBlocksFor(s.num_known(), options_.max_num_batched_tokens);
+    const int64_t has = s.blocks.empty() ? 0 : static_cast<int64_t>(s.blocks.size()) - s.num_unseen;
+    need.blocks += std::max<int64_t>(0, most - has);
     if (s.seq >= 0 || !s.host_blocks.empty()) return;
     const kv::KvManager::PrefixMatch match = kv_.Match(&s);
-    need.blocks += match.num_free - static_cast<int64_t>(match.blocks.size());
+    need.blocks += match.num_free - (static_cast<int64_t>(match.blocks.size()) - match.num_unseen);
     need.held += match.num_held_free;
   });
   return need;

@@ -10,6 +10,9 @@
 
 namespace quire {
 
+// In the place of a block that no later token can see.
+inline constexpr int32_t kNoBlock = -1;
+
 // Prompt positions whose log-probs a sequence wants: from `first` (>= 1) to the end of the prompt.
 struct PromptRows {
   uint32_t first = 1;
@@ -41,8 +44,8 @@ struct NewSequence {
   uint32_t seq = 0;                // index in the ranks' sequence tables
   std::vector<int32_t> token_ids;  // prompt, then committed output
   uint32_t prompt_len = 0;
-  uint32_t num_computed = 0;  // tokens whose keys are in `block_ids` already
-  std::vector<int32_t> block_ids;
+  uint32_t num_computed = 0;       // tokens whose keys are in `block_ids` already
+  std::vector<int32_t> block_ids;  // kNoBlock: out of the attention window
   RankSampling sampling;
 };
 
@@ -192,6 +195,9 @@ struct ReplicaInfo {
   int64_t device_blocks = 0;
   int64_t host_blocks = 0;
   int32_t block_size = 16;  // tokens
+  // Keys that any layer sees at most, the query's own included; 0 = all. A block that is wholly behind the window of the
+  // next token is let go of by both sides as soon as a step has computed up to there.
+  int32_t attention_window = 0;
 };
 
 }  // namespace quire

@@ -34,6 +34,7 @@ struct ForwardBatch {
 struct ModelFacts {
   int32_t vocab_size = 0;
   int32_t max_model_len = 0;           // of the model's config
+  int32_t attention_window = 0;        // keys that any layer sees at most, the query's own included; 0 = all
   std::vector<int32_t> eos_token_ids;  // config.json and generation_config.json merged
   int32_t bos_token_id = -1;
   std::string model_type;

@@ -22,7 +22,8 @@ uint64_t Mix(uint64_t h, uint64_t value) {
 
 }  // namespace
 
-FakeModel::FakeModel(uint64_t salt) : salt_(salt) {
+FakeModel::FakeModel(uint64_t salt, int32_t window) : salt_(salt) {
+  facts_.attention_window = window;
   facts_.vocab_size = kVocab;
   facts_.max_model_len = kMaxModelLen;
   facts_.eos_token_ids = {1};
@@ -58,9 +59,11 @@ absl::StatusOr<kernels::TensorView> FakeModel::RowLogits(absl::Span<const int32_
     const int64_t seq = std::upper_bound(starts.begin(), starts.end(), token_row) - starts.begin() - 1;
     const int32_t visible = batch.attend.context_len[seq] - (starts[seq + 1] - 1 - token_row);
     uint64_t hash = 1;
-    for (int32_t p = 0; p < visible; ++p) {
+    const int32_t window = facts_.attention_window;
+    for (int32_t p = window == 0 ? 0 : std::max(0, visible - window); p < visible; ++p) {
       const int64_t block_size = cache.layout.block_size;
       const int32_t block = batch.attend.block_tables[seq * batch.attend.max_blocks + p / block_size];
+      if (block < 0) return absl::InternalError(absl::StrCat("item ", seq, " has no block for position ", p));
       const Slot& slot = slots[block * block_size + p % block_size];
       if (slot.token_plus_one == 0 || slot.position != p) {
         return absl::InternalError(absl::StrCat("item ", seq, " finds position ", slot.position, " at ", p));

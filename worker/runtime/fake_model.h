@@ -15,8 +15,8 @@ class FakeModel final : public Model {
   static constexpr int32_t kVocab = 61;
   static constexpr int32_t kMaxModelLen = 256;
 
-  // Models of other `salt` mostly agree with that of 0.
-  explicit FakeModel(uint64_t salt = 0);
+  // Models of other `salt` mostly agree with that of 0. `window`: keys that a token sees at most; 0 = all.
+  explicit FakeModel(uint64_t salt = 0, int32_t window = 0);
   const ModelFacts& facts() const override { return facts_; }
   kernels::KvCacheLayout CacheLayout(int64_t block_size) const override;
   absl::StatusOr<kernels::TensorView> Forward(const ForwardBatch& batch, const kernels::KvCacheView& cache) override;

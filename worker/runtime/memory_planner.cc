@@ -52,13 +52,20 @@ int64_t ControlGroupRoom() {
   return room;
 }
 
+// That a sequence of max_model_len tokens holds at once (KvManager::MostBlocksFor of the coordinator).
+int64_t BlocksPerSequence(const MemoryRequest& r) {
+  const auto blocks = [&r](int64_t tokens) { return (tokens + r.block_size - 1) / r.block_size; };
+  const int64_t all = blocks(r.max_model_len);
+  return r.attention_window == 0 ? all : std::min(all, blocks(r.attention_window + r.max_num_batched_tokens) + 1);
+}
+
 }  // namespace
 
 absl::StatusOr<MemoryPlan> PlanMemory(const MemoryRequest& r) {
   if (!(r.utilization >= 0 && r.utilization <= 1)) {
     return absl::InvalidArgumentError(absl::StrCat("memory_utilization ", r.utilization, " must be in (0, 1]"));
   }
-  const int64_t blocks_per_sequence = (r.max_model_len + r.block_size - 1) / r.block_size;
+  const int64_t blocks_per_sequence = BlocksPerSequence(r);
   const int64_t useful = r.max_num_seqs * blocks_per_sequence;
   // The model reserved its activations when it loaded; the logits of a step with all its rows and their copies grow later.
   const int64_t rows = std::max(r.max_logit_rows, r.max_num_seqs);

@@ -21,6 +21,7 @@ struct MemoryRequest {
   int64_t max_logit_rows = 0;  // of one step; 0 = max_num_seqs
   int64_t max_model_len = 0;   // tokens
   int64_t max_num_batched_tokens = 0;
+  int64_t attention_window = 0;  // tokens; 0 = none: a sequence keeps all its blocks
   int64_t vocab_size = 0;
 };
 

@@ -56,6 +56,20 @@ TEST(MemoryPlannerTest, SwapSpaceComesOnTopAndHasToFit) {
   EXPECT_NE(status.message().find("swap_space_bytes"), absl::string_view::npos) << status;
 }
 
+TEST(MemoryPlannerTest, AWindowBoundsWhatASequenceHolds) {
+  MemoryRequest r = Request();
+  r.max_num_batched_tokens = 512;
+  r.kv_cache_memory_bytes = 100 << 20;
+  EXPECT_FALSE(PlanMemory(r).ok()) << "a sequence of 8192 tokens takes 512 blocks";
+  r.attention_window = 1024;
+  EXPECT_EQ(PlanMemory(r)->device_blocks, 100) << "with a step of 512 tokens the window takes 97";
+  r.kv_cache_memory_bytes = 96 << 20;
+  EXPECT_FALSE(PlanMemory(r).ok());
+  r.attention_window = 1 << 20;
+  r.kv_cache_memory_bytes = 512 << 20;
+  EXPECT_EQ(PlanMemory(r)->device_blocks, 512) << "never more than all";
+}
+
 TEST(MemoryPlannerTest, TooLittleSaysWhatToChange) {
   MemoryRequest r = Request();
   r.kv_cache_memory_bytes = 100 << 20;

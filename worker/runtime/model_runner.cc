@@ -143,9 +143,12 @@ void ModelRunner::Commit() {
       s->num_computed += 1 + accepted_[next++];
       table_.TrimTable(s);
     }
+    table_.LetGoOfUnseen(s);
   }
   for (const Fork& fork : batch_.drawing_forks()) {
-    table_.Find(fork.child)->num_computed = table_.Find(fork.parent)->num_computed;
+    Sequence* child = table_.Find(fork.child);
+    child->num_computed = table_.Find(fork.parent)->num_computed;
+    table_.LetGoOfUnseen(child);
   }
   const absl::Span<const BatchInput::Draw> draws = batch_.draws();
   for (size_t i = 0; i < draws.size(); ++i) {

@@ -32,7 +32,8 @@ std::unique_ptr<kernels::Backend> TestBackend(bool reference = true) {
 struct Rig {
   Rig(kernels::Backend* backend, Model* model, int32_t num_blocks, int32_t block_size, int32_t max_num_seqs = 128,
       int rank = 0, Model* draft = nullptr) {
-    limits = {model->facts().vocab_size, model->facts().max_model_len, block_size, num_blocks, 0};
+    limits = {model->facts().vocab_size,      model->facts().max_model_len, block_size, num_blocks, 0,
+              model->facts().attention_window};
     kernels::KvCacheLayout layout = model->CacheLayout(block_size);
     layout.num_blocks = num_blocks;
     cache = *KvCache::Create(layout, 0, backend);
@@ -125,6 +126,15 @@ void ExpectSameBytes(kernels::Backend* backend, Model* model, int32_t vocab, int
   EXPECT_GT(preemptions, 0);
   EXPECT_GT(accepted, 0);
   EXPECT_LT(accepted, drafted) << "no draft was wrong";
+}
+
+// What is out of the window is let go of and never read; requests that are longer than the window end as alone.
+TEST(ModelRunnerTest, SameBytesWithAWindow) {
+  const auto backend = TestBackend();
+  for (const int32_t window : {1, 17, 24}) {
+    FakeModel model(0, window);
+    ExpectSameBytes(backend.get(), &model, FakeModel::kVocab, 24, 6);
+  }
 }
 
 TEST(ModelRunnerTest, SameBytesInAnyCompany) {

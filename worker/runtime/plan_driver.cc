@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace quire::worker {
 
@@ -38,12 +39,22 @@ uint32_t PlanDriver::TakeSeq() {
   return seq;
 }
 
+void PlanDriver::LetGo(int32_t block) {
+  if (block != kNoBlock && --holders_[block] == 0) free_blocks_.insert(free_blocks_.begin(), block);
+}
+
+// What the token behind the computed ones cannot see.
+void PlanDriver::LetGoOfUnseen(Live* s) {
+  if (limits_.attention_window == 0) return;
+  for (int i = 0; (i + 1) * limits_.block_size <= s->computed - limits_.attention_window + 1; ++i) {
+    LetGo(std::exchange(s->blocks[i], kNoBlock));
+  }
+}
+
 void PlanDriver::Release(Live* s) {
   step_.add_finished(s->seq);
   free_seqs_.insert(free_seqs_.begin(), s->seq);
-  for (const int32_t block : s->blocks) {
-    if (--holders_[block] == 0) free_blocks_.insert(free_blocks_.begin(), block);
-  }
+  for (const int32_t block : s->blocks) LetGo(block);
   s->blocks.clear();
   s->computed = 0;
   s->running = false;
@@ -117,7 +128,7 @@ void PlanDriver::Shrink(Live* s, int accepted) {
   s->computed += accepted;
   const int keep = (s->computed + limits_.block_size - 1) / limits_.block_size;
   for (; static_cast<int>(s->blocks.size()) > keep; s->blocks.pop_back()) {
-    if (--holders_[s->blocks.back()] == 0) free_blocks_.insert(free_blocks_.begin(), s->blocks.back());
+    LetGo(s->blocks.back());
   }
 }
 
@@ -153,7 +164,9 @@ void PlanDriver::AddItem(size_t index, int max_chunk) {
     Live child = live_[index];
     child.choice = choice;
     child.seq = TakeSeq();
-    for (const int32_t block : child.blocks) ++holders_[block];
+    for (const int32_t block : child.blocks) {
+      if (block != kNoBlock) ++holders_[block];
+    }
     for (const uint32_t v : {seq, child.seq, static_cast<uint32_t>(choice)}) step_.add_forks(v);
     drawing_.push_back(live_.size());
     drafts_.push_back(0);
@@ -207,6 +220,7 @@ void PlanDriver::Execute() {
   }
   CHECK_EQ(done.accepted_size(), next);
   CHECK_EQ(done.tokens_size(), token);
+  for (Live& s : live_) LetGoOfUnseen(&s);
   CHECK_EQ(static_cast<size_t>(done.device_blocks_used()), limits_.num_blocks - free_blocks_.size());
   TakePromptRows(done);
   CHECK_EQ(done.logprobs_size(), logprob);

@@ -70,6 +70,8 @@ class PlanDriver final {
   };
 
   void Preempt(Live* s);
+  void LetGo(int32_t block);
+  void LetGoOfUnseen(Live* s);
   void Release(Live* s);
   void Finish(Live* s);
   void Admit(Live* s);

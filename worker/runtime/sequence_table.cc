@@ -98,7 +98,13 @@ absl::Status SequenceTable::CheckNew(const v1::NewSequence& from) const {
       return Bad("sequence ", seq, " has token id ", id, ", the vocabulary ", limits_.vocab_size);
     }
   }
-  std::vector<uint32_t> blocks(from.block_ids().begin(), from.block_ids().end());
+  // -1 on the wire is 2^32 - 1.
+  const int unseen = std::min(UnseenFrom(static_cast<int32_t>(from.num_computed())), from.block_ids_size());
+  std::vector<uint32_t> blocks;
+  for (int i = 0; i < from.block_ids_size(); ++i) {
+    const bool missing = i < unseen && static_cast<int32_t>(from.block_ids(i)) == kNoBlock;
+    if (!missing) blocks.push_back(from.block_ids(i));
+  }
   std::sort(blocks.begin(), blocks.end());
   if (!blocks.empty() && blocks.back() >= static_cast<uint32_t>(limits_.num_blocks)) {
     return Bad("sequence ", seq, " has block ", blocks.back(), " of ", limits_.num_blocks);
@@ -234,6 +240,17 @@ void SequenceTable::TrimTable(Sequence* s) {
   for (; s->block_ids.size() > keep; s->block_ids.pop_back()) Release(s->block_ids.back());
 }
 
+int32_t SequenceTable::UnseenFrom(int32_t position) const {
+  const int32_t window = limits_.attention_window;
+  return window == 0 || position < window ? 0 : (position - window + 1) / limits_.block_size;
+}
+
+void SequenceTable::LetGoOfUnseen(Sequence* s) {
+  const int32_t end = std::min(UnseenFrom(s->num_computed), static_cast<int32_t>(s->block_ids.size()));
+  // From the back: what is before a block that was let go of has been so too.
+  for (int32_t i = end; i-- > 0 && s->block_ids[i] != kNoBlock;) Release(std::exchange(s->block_ids[i], kNoBlock));
+}
+
 void SequenceTable::AppendOutput(Sequence* sequence, int32_t token) {
   CHECK(token >= 0 && token < limits_.vocab_size) << token << " of " << limits_.vocab_size;
   sequence->token_ids.push_back(token);
@@ -247,6 +264,7 @@ Sequence* SequenceTable::Place(uint32_t seq) {
 }
 
 void SequenceTable::Hold(int32_t block) {
+  if (block == kNoBlock) return;
   if (holders_[block]++ > 0) return;
   ++used_blocks_;
   num_touched_ += !touched_[block];
@@ -254,6 +272,7 @@ void SequenceTable::Hold(int32_t block) {
 }
 
 void SequenceTable::Release(int32_t block) {
+  if (block == kNoBlock) return;
   CHECK_GT(holders_[block], 0) << "block " << block;
   if (--holders_[block] == 0) --used_blocks_;
 }

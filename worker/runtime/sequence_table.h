@@ -7,7 +7,8 @@
 //       starts empty.
 //   T2  used_blocks() = number of blocks with at least one holder; a block shared by several tables counts once.
 //       cached_blocks() = number of blocks without a holder that once had one.
-//   T3  Every block id in a table is in [0, num_blocks) and occurs in that table once.
+//   T3  Every block id in a table is in [0, num_blocks) and occurs in that table once. Only of blocks that no token to come
+//       can see, by the model's attention window, kNoBlock stands there.
 //   T4  A block that comes by append or replace, to be written, has no other holder.
 #ifndef QUIRE_WORKER_RUNTIME_SEQUENCE_TABLE_H_
 #define QUIRE_WORKER_RUNTIME_SEQUENCE_TABLE_H_
@@ -26,6 +27,9 @@ class Step;
 }  // namespace quire::worker::v1
 
 namespace quire::worker {
+
+// In a table, in the place of a block that is out of the attention window.
+inline constexpr int32_t kNoBlock = -1;
 
 struct Sequence {
   bool live = false;
@@ -46,6 +50,7 @@ struct TableLimits {
   int32_t block_size = 16;    // tokens
   int32_t num_blocks = 0;
   int32_t num_host_blocks = 0;
+  int32_t attention_window = 0;  // keys that any layer sees at most, the query's own included; 0 = all
 };
 
 struct Fork {
@@ -75,6 +80,10 @@ class SequenceTable final {
   // Lets go of the blocks beyond its computed tokens: what rejected drafts were written to.
   void TrimTable(Sequence* sequence);
 
+  // Lets go of the blocks that the token behind the computed ones cannot see, as the coordinator does when it plans that
+  // token.
+  void LetGoOfUnseen(Sequence* sequence);
+
   // Appends a token that was drawn.
   void AppendOutput(Sequence* sequence, int32_t token);
 
@@ -99,6 +108,8 @@ class SequenceTable final {
   absl::Status CheckFresh(uint32_t seq, uint32_t block) const;
   absl::Status CheckFree(uint32_t seq) const;
   Sequence* Place(uint32_t seq);
+  // Blocks at the front of a table that the token at `position` and later ones cannot see.
+  int32_t UnseenFrom(int32_t position) const;
   void Hold(int32_t block);
   void Release(int32_t block);
 

@@ -49,6 +49,49 @@ TEST(SequenceTableTest, SharedBlocksCountOnce) {
   EXPECT_EQ(table.used_blocks(), 0);
 }
 
+// Blocks of 4, a window of 6: the token at position 10 sees positions 5 to 10.
+TEST(SequenceTableTest, BlocksOutOfTheWindowAreLetGo) {
+  TableLimits limits = kLimits;
+  limits.attention_window = 6;
+  SequenceTable table(limits);
+  v1::Step step;
+  AddNew(&step, 0, 16, {3, 5, 7, 9});
+  ASSERT_TRUE(table.Apply(step).ok());
+  Sequence* s = table.Find(0);
+  const std::vector<std::pair<int32_t, std::vector<int32_t>>> steps = {
+      {8, {3, 5, 7, 9}}, {9, {-1, 5, 7, 9}}, {12, {-1, 5, 7, 9}}, {13, {-1, -1, 7, 9}}, {15, {-1, -1, 7, 9}}};
+  for (const auto& [computed, blocks] : steps) {
+    s->num_computed = computed;
+    table.LetGoOfUnseen(s);
+    EXPECT_EQ(s->block_ids, blocks) << computed;
+  }
+  EXPECT_EQ(table.used_blocks(), 2);
+  step.Clear();
+  for (uint32_t v : {0, 3}) step.add_block_appends(v);  // is free again
+  ASSERT_TRUE(table.Apply(step).ok());
+  step.Clear();
+  step.add_finished(0);
+  ASSERT_TRUE(table.Apply(step).ok());
+  EXPECT_EQ(table.used_blocks(), 0);
+}
+
+TEST(SequenceTableTest, OnlyABlockOutOfTheWindowMayBeMissing) {
+  constexpr uint32_t kMissing = 0xffffffff;
+  const auto apply = [](int32_t window, uint32_t num_computed, const std::vector<uint32_t>& blocks) {
+    TableLimits limits = kLimits;
+    limits.attention_window = window;
+    SequenceTable table(limits);
+    v1::Step step;
+    AddNew(&step, 0, 12, blocks)->set_num_computed(num_computed);
+    return table.Apply(step);
+  };
+  EXPECT_TRUE(apply(6, 9, {kMissing, 4, 5}).ok());
+  EXPECT_TRUE(apply(1, 8, {kMissing, kMissing, 5}).ok());
+  EXPECT_EQ(apply(6, 8, {kMissing, 4, 5}).message(), "sequence 0 has block 4294967295 of 10") << "position 3 is seen";
+  EXPECT_FALSE(apply(0, 9, {kMissing, 4, 5}).ok()) << "no window";
+  EXPECT_FALSE(apply(6, 9, {3, kMissing, 5}).ok());
+}
+
 TEST(SequenceTableTest, FinishedComesBeforeNew) {
   SequenceTable table(kLimits);
   v1::Step step;

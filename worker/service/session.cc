@@ -209,6 +209,7 @@ absl::Status Session::HandleLoad(const v1::Load& load) {
   if (facts.bos_token_id >= 0) info->set_bos_token_id(facts.bos_token_id);
   info->set_generation_config_json(facts.generation_config_json);
   info->set_flops_per_token(facts.flops_per_token);
+  info->set_attention_window(AttentionWindow());
   LOG(INFO) << "rank " << join_.rank() << ": " << facts.model_type << " " << facts.dtype << " loaded in "
             << absl::StrFormat("%.2f", loaded->load_seconds()) << " s, " << facts.weight_bytes
             << " bytes of weights, room for " << planned_blocks_ << " blocks";
@@ -297,6 +298,12 @@ absl::Status Session::LoadDraft(const v1::Load& load, LoadOptions options) {
   return absl::OkStatus();
 }
 
+// A draft model computes the last token again when all its drafts were right, and may have another window: with one all
+// blocks stay.
+int32_t Session::AttentionWindow() const {
+  return shard_.draft != nullptr ? 0 : shard_.model->facts().attention_window;
+}
+
 kernels::KvCacheLayout Session::DraftLayout() const { return shard_.draft->CacheLayout(load_.block_size()); }
 
 void Session::ReportProgress(int64_t bytes_loaded, int64_t bytes_total) {
@@ -338,6 +345,7 @@ absl::Status Session::PlanCache(const v1::Load& load, int64_t ranks_sharing) {
   request.max_num_seqs = load.max_num_seqs();
   request.max_model_len = max_model_len_;
   request.max_num_batched_tokens = load.max_num_batched_tokens();
+  request.attention_window = AttentionWindow();
   request.vocab_size = shard_.model->facts().vocab_size;
   const absl::StatusOr<MemoryPlan> plan = PlanMemory(request);
   if (!plan.ok()) return plan.status();
@@ -360,8 +368,9 @@ absl::Status Session::HandleStart(const v1::Start& start) {
   cache_ = *std::move(cache);
   RunnerOptions options;
   options.rank = static_cast<int>(join_.rank());
-  options.table = {shard_.model->facts().vocab_size, max_model_len_, static_cast<int32_t>(load_.block_size()),
-                   static_cast<int32_t>(start.device_blocks()), static_cast<int32_t>(start.host_blocks())};
+  options.table = {shard_.model->facts().vocab_size,          max_model_len_,
+                   static_cast<int32_t>(load_.block_size()),  static_cast<int32_t>(start.device_blocks()),
+                   static_cast<int32_t>(start.host_blocks()), AttentionWindow()};
   options.batch = {static_cast<int32_t>(load_.max_num_seqs()), static_cast<int32_t>(load_.max_num_batched_tokens()),
                    MaxLogitRows(load_)};
   if (shard_.draft != nullptr) {

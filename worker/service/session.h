@@ -81,6 +81,8 @@ class Session final {
   absl::Status LoadShard(const v1::Load& load);
   // The draft model, if one is asked for. `options`: those of the model.
   absl::Status LoadDraft(const v1::Load& load, LoadOptions options);
+  // Keys that any layer sees at most; 0 = all.
+  int32_t AttentionWindow() const;
   kernels::KvCacheLayout DraftLayout() const;
   absl::Status PlanCache(const v1::Load& load, int64_t ranks_sharing);
   absl::Status HandleStart(const v1::Start& start);

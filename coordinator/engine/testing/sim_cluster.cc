@@ -111,7 +111,8 @@ void SimCluster::Formed(uint64_t epoch) {
     rank.dead = false;
     rank.free_at = loop_->now();
     rank.last = {};
-    rank.replica = std::make_unique<SimReplica>(model.num_blocks, model.block_size, model.vocab, model.num_host_blocks);
+    rank.replica = std::make_unique<SimReplica>(model.num_blocks, model.block_size, model.vocab, model.num_host_blocks,
+                                                model.window);
     rank.replica->set_salts(&salts_);
   }
   state_ = State::kFormed;
@@ -126,6 +127,7 @@ void SimCluster::Formed(uint64_t epoch) {
   info.device_blocks = model.num_blocks;
   info.block_size = static_cast<int32_t>(model.block_size);
   info.host_blocks = model.num_host_blocks;
+  info.attention_window = static_cast<int32_t>(model.window);
   loop_->Trace("group: epoch ", epoch, " formed, ", model.num_blocks, " blocks of ", model.block_size);
   inbox_(ReplicaFormedEvent{info});
 }

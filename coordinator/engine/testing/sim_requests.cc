@@ -73,10 +73,8 @@ const RequestKind kRequestKinds[] = {
        r->weight = 2;
      }},
     {0.1, [](SimLoop*, const SimModel&, Request* r) { r->tenant = "third"; }},
-    {0.25,
-     [](SimLoop* d, const SimModel&, Request* r) {
-       r->shared_prefix_tokens = d->Uniform(1, static_cast<int64_t>(r->prompt_ids.size()));
-     }},
+    {0.25, [](SimLoop* d, const SimModel&,
+              Request* r) { r->shared_prefix_tokens = d->Uniform(1, static_cast<int64_t>(r->prompt_ids.size())); }},
     {0.5, [](SimLoop* d, const SimModel&, Request* r) { r->priority = static_cast<int32_t>(d->Uniform(-1, 1)); }},
     {0.02,
      [](SimLoop* d, const SimModel& m, Request* r) {  // larger than the cache, or nearly
@@ -129,6 +127,7 @@ SimModel DrawModel(SimLoop* dice) {
   model.num_blocks = dice->Uniform(6, 60);
   model.num_host_blocks = dice->Chance(0.6) ? dice->Uniform(1, 60) : 0;
   model.vocab = static_cast<int32_t>(dice->Uniform(10, 60));
+  model.window = dice->Chance(0.3) ? dice->Uniform(1, 40) : 0;
   return model;
 }
 

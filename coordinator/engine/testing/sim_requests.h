@@ -17,6 +17,7 @@ namespace quire::engine {
 struct SimModel {
   int32_t vocab = 0;
   int64_t block_size = 0, num_blocks = 0, num_host_blocks = 0;
+  int64_t window = 0;  // of attention; 0 = all
 };
 
 SimModel DrawModel(SimLoop* dice);
