@@ -18,11 +18,11 @@ namespace quire::engine {
 namespace {
 
 // Nobody knows how much a request will generate; most generate less than they may.
-constexpr uint32_t kExpectedOutput = 512;  // tokens per choice
+constexpr uint32_t kExpectedOutput = 512;  // tokens per sequence
 
 int64_t LoadTokens(const request::Request& request) {
   return static_cast<int64_t>(request.prompt_ids.size()) +
-         int64_t{request.params.n} * std::min(request.params.max_tokens, kExpectedOutput);
+         int64_t{request::NumPlaces(request.params)} * std::min(request.params.max_tokens, kExpectedOutput);
 }
 
 uint64_t RandomSecret() {
