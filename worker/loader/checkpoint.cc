@@ -1,11 +1,14 @@
 #include "worker/loader/checkpoint.h"
 
 #include <glog/logging.h>
+#include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -52,7 +55,7 @@ absl::StatusOr<std::vector<CheckpointTensor>> ReadSafetensors(const std::string&
   std::vector<CheckpointTensor> tensors;
   for (SafetensorsEntry& entry : header->entries) {
     const uint8_t* data = file.data() + header->data_begin + entry.begin;
-    tensors.push_back({std::move(entry), &file, data, {}});
+    tensors.push_back({std::move(entry), &file, data, {}, nullptr, {}});
   }
   return tensors;
 }
@@ -74,9 +77,28 @@ absl::StatusOr<std::vector<CheckpointTensor>> ReadTorch(const std::string& path,
   for (TorchTensor& tensor : *stored) {
     if (IsRowMajor(tensor.entry.shape, tensor.strides)) tensor.strides.clear();
     const uint8_t* data = file.data() + tensor.entry.begin;
-    tensors.push_back({std::move(tensor.entry), &file, data, std::move(tensor.strides)});
+    tensors.push_back({std::move(tensor.entry), &file, data, std::move(tensor.strides), nullptr, {}});
   }
   return tensors;
+}
+
+// All rows, shared out over the processors: a matrix of a quantised model takes longer to widen than to pack.
+void ComputeAll(const ComputedRows& rows, float* out) {
+  constexpr int64_t kThreadsMax = 16, kElementsPerThread = 1 << 18;
+  cpu_set_t cpus;
+  const int num_cpus = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+  const int64_t num_rows = rows.num_rows(), num_cols = rows.num_cols();
+  if (num_rows * num_cols == 0) return;
+  const int64_t num_threads = std::clamp<int64_t>(num_rows * num_cols / kElementsPerThread, 1,
+                                                  std::clamp<int64_t>(num_cpus, 1, std::min(kThreadsMax, num_rows)));
+  const auto share = [&](int64_t thread) {
+    const int64_t begin = num_rows * thread / num_threads, end = num_rows * (thread + 1) / num_threads;
+    rows.Compute(begin, end - begin, out + begin * num_cols);
+  };
+  std::vector<std::thread> threads;
+  for (int64_t thread = 1; thread < num_threads; ++thread) threads.emplace_back(share, thread);
+  share(0);
+  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace
@@ -164,7 +186,37 @@ const CheckpointTensor* Checkpoint::Find(const std::string& name) const {
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
-const uint8_t* Checkpoint::AlignedData(const CheckpointTensor& tensor) {
+void Checkpoint::AddComputed(const std::string& name, std::vector<int64_t> shape, std::vector<int64_t> strides,
+                             std::unique_ptr<ComputedRows> rows, const std::vector<std::string>& parts) {
+  CheckpointTensor tensor;
+  tensor.entry.name = name;
+  tensor.entry.type = FindStoredType("F32");
+  tensor.entry.shape = std::move(shape);
+  tensor.entry.end = rows->num_rows() * rows->num_cols() * static_cast<int64_t>(sizeof(float));
+  tensor.strides = std::move(strides);
+  tensor.computed = rows.get();
+  for (const std::string& part : parts) {
+    auto node = tensors_.extract(part);
+    CHECK(!node.empty()) << part;
+    tensor.parts.push_back(&node.mapped());  // a node's address outlives its move
+    CHECK(parts_.insert(std::move(node)).inserted) << part;
+  }
+  tensor.file = tensor.parts.at(0)->file;
+  rows_.push_back(std::move(rows));
+  CHECK(tensors_.emplace(name, std::move(tensor)).second) << name;
+}
+
+void Checkpoint::Hide(const std::string& name) { CHECK_EQ(tensors_.erase(name), 1u) << name; }
+
+const uint8_t* Checkpoint::Data(const CheckpointTensor& tensor) {
+  if (tensor.computed != nullptr) {
+    std::unique_ptr<float[]>& values = computed_[tensor.entry.name];
+    if (values == nullptr) {
+      values.reset(new float[tensor.size_bytes() / sizeof(float)]);  // not zeroed first
+      ComputeAll(*tensor.computed, values.get());
+    }
+    return reinterpret_cast<const uint8_t*>(values.get());
+  }
   if (reinterpret_cast<uintptr_t>(tensor.data) % (tensor.entry.type->bits / 8) == 0) return tensor.data;
   std::vector<uint8_t>& copy = aligned_copies_[tensor.entry.name];
   if (copy.empty()) copy.assign(tensor.data, tensor.data + tensor.size_bytes());
@@ -177,7 +229,7 @@ kernels::TensorView Checkpoint::View(const CheckpointTensor& tensor) {
   CHECK(!entry.shape.empty() && entry.shape.size() <= kernels::TensorView::kMaxRank) << DescribeEntry(entry);
   kernels::TensorView view;
   // Kernels take one view type for inputs and outputs; nobody writes to a weight, and the mapping is read-only.
-  view.data = const_cast<uint8_t*>(AlignedData(tensor));
+  view.data = const_cast<uint8_t*>(Data(tensor));
   view.dtype = *entry.type->dtype;
   view.rank = entry.shape.size();
   int64_t stride = 1;
@@ -215,7 +267,8 @@ kernels::TensorView Checkpoint::RowMajorView(const CheckpointTensor& tensor) {
 }
 
 void Checkpoint::Prefetch(const CheckpointTensor& tensor, int64_t first_row, int64_t num_rows) const {
-  if (tensor.size_bytes() == 0) return;
+  for (const CheckpointTensor* part : tensor.parts) part->file->Prefetch(part->data, part->size_bytes());
+  if (tensor.computed != nullptr || tensor.size_bytes() == 0) return;
   const int64_t row_bytes = tensor.size_bytes() / tensor.entry.shape.at(0);
   if (tensor.strides.empty()) {
     tensor.file->Prefetch(tensor.data + first_row * row_bytes, num_rows * row_bytes);
@@ -227,7 +280,9 @@ void Checkpoint::Prefetch(const CheckpointTensor& tensor, int64_t first_row, int
 void Checkpoint::Release(const CheckpointTensor& tensor) {
   aligned_copies_.erase(tensor.entry.name);
   row_major_copies_.erase(tensor.entry.name);
-  tensor.file->DropPages(tensor.data, tensor.size_bytes());
+  computed_.erase(tensor.entry.name);
+  for (const CheckpointTensor* part : tensor.parts) part->file->DropPages(part->data, part->size_bytes());
+  if (tensor.computed == nullptr) tensor.file->DropPages(tensor.data, tensor.size_bytes());
 }
 
 }  // namespace quire::worker

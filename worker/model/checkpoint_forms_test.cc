@@ -28,5 +28,28 @@ TEST(CheckpointFormsTest, TorchShardsGiveTheSameBits) {
   }
 }
 
+// The goldens are the library's logits for the model with the floats that the integers stand for.
+TEST(CheckpointFormsTest, QuantisedModelsGiveTheLogitsOfTheirFloats) {
+  for (const char* name : {"gptq", "awq", "packed", "int8", "fp8", "nf4", "bnb8", "gptq_conv1d"}) {
+    SCOPED_TRACE(name);
+    const std::string dir = std::string("tests/goldens/checkpoints/quantized_") + name;
+    const auto golden = ReadGolden(dir + "/golden.safetensors");
+    const std::vector<int32_t> prompt = ToIds(golden.at("prompt"));
+    const std::vector<float>& expected = golden.at("logits");
+    LogitRows single;
+    for (const int world_size : {1, 2}) {
+      auto fixture = MustLoad(dir, world_size);
+      EXPECT_EQ(fixture->facts().dtype, "float32") << "the embedding's";
+      const LogitRows rows = fixture->Step({{0, prompt}});
+      ASSERT_EQ(rows.size(), prompt.size());
+      for (size_t i = 0; i < expected.size(); ++i) {
+        ASSERT_NEAR(rows[i / rows[0].size()][i % rows[0].size()], expected[i], 1e-4) << i << ", ranks " << world_size;
+      }
+      if (world_size == 1) single = rows;
+      EXPECT_EQ(rows, single) << "one rank and two have the same bits";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace quire::worker

@@ -174,8 +174,6 @@ void ReadFlagsAndNumbers(const json& root, HfConfig* config) {
 
 // Keys that change the result and that nothing here computes: silence would be a wrong answer.
 void RefuseUnbuilt(Reader* reader) {
-  std::string key;
-  if (reader->Find({"quantization_config"}, &key) != nullptr) reader->Unimplemented(absl::StrCat("'", key, "'"));
   std::optional<bool> flag;
   reader->Bool({"add_cross_attention"}, &flag);
   if (flag.value_or(false)) reader->Unimplemented("'add_cross_attention'");
@@ -266,6 +264,9 @@ absl::StatusOr<HfConfig> ParseHfConfig(absl::string_view file, absl::string_view
   config.model_type = model_type.value_or("");
   config.name_or_path = name_or_path.value_or("");
   RefuseUnbuilt(&reader);
+  const json* quantization = reader.Object("quantization_config");
+  if (quantization == nullptr) quantization = reader.Object("compression_config");
+  if (quantization != nullptr) config.quantization_json = quantization->dump(-1, ' ', true);
   ReadSizes(&reader, &config);
   ReadTokenIds(&reader, &config);
   ReadWindow(&reader, root, &config);

@@ -65,6 +65,7 @@ struct HfConfig {
   std::vector<int32_t> eos_token_ids;                 // both files, without repeats
   int32_t bos_token_id = -1;
   std::string generation_config_json;  // "" if absent
+  std::string quantization_json;       // "quantization_config"; "" if absent
   std::string file = "config.json";    // for messages
 };
 

@@ -150,7 +150,7 @@ TEST(HfConfigTest, BadConfigsGetOneMessageThatNamesKeyAndValue) {
        absl::StatusCode::kUnimplemented,
        {"rope_type 'longrope'"}},
       {With(R"("hidden_act":"mish")"), absl::StatusCode::kUnimplemented, {"activation 'mish'"}},
-      {With(R"("quantization_config":{"bits":4})"), absl::StatusCode::kUnimplemented, {"'quantization_config'"}},
+      {With(R"("quantization_config":4)"), absl::StatusCode::kInvalidArgument, {"'quantization_config'", "an object"}},
       {With(R"("add_cross_attention":true)"), absl::StatusCode::kUnimplemented, {"'add_cross_attention'"}},
       {With("", "architectures"), absl::StatusCode::kInvalidArgument, {"neither 'architectures' nor 'model_type'"}},
       {With(R"("architectures":["FooForCausalLM"])", "architectures"),

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/half.h"
 #include "worker/loader/checkpoint.h"
+#include "worker/loader/quantization.h"
 #include "worker/model/decoder.h"
 #include "worker/model/families.h"
 #include "worker/model/hf_config.h"
@@ -51,6 +52,25 @@ float RoundedTo(DType dtype, float value) {
   return rounded;
 }
 
+// Widens what is quantised, and says what that costs.
+absl::Status MakeDenseTensors(const LoadOptions& options, const HfConfig& config, const FamilyRow& family,
+                              Checkpoint* checkpoint) {
+  DenseOptions dense;
+  dense.model_dir = options.model_dir;
+  dense.config_json = config.quantization_json;
+  for (const TensorRule& rule : family.tensors) {
+    dense.transposed = dense.transposed || rule.layout == Layout::kConcatTransposed;
+  }
+  auto report = MakeDense(dense, checkpoint);
+  if (!report.ok()) return report.status();
+  if (report->num_tensors > 0 && options.rank == 0) {
+    LOG(WARNING) << options.model_dir << ": " << report->num_tensors << " matrices are quantised (" << report->method
+                 << ") and widened on load: " << (report->stored_bytes >> 20) << " MiB in the files, "
+                 << (2 * report->elements >> 20) << " MiB of memory at 16 bits";
+  }
+  return absl::OkStatus();
+}
+
 ModelFacts MakeFacts(const HfConfig& config, const ModelSpec& spec, const Weights& weights) {
   ModelFacts facts;
   facts.vocab_size = static_cast<int32_t>(spec.vocab_size);
@@ -84,6 +104,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options, ker
 
   auto checkpoint = Checkpoint::Open(options.model_dir);
   if (!checkpoint.ok()) return checkpoint.status();
+  if (absl::Status s = MakeDenseTensors(options, *config, **family, checkpoint->get()); !s.ok()) return s;
   auto binding = TensorBinding::Bind(**family, *spec, options.model_dir, **checkpoint);
   if (!binding.ok()) return binding.status();
   auto dtype = ChooseDType(options.dtype, *binding);

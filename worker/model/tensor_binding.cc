@@ -104,7 +104,11 @@ absl::Status CheckTensor(const TensorRule& rule, const ModelSpec& spec, const Ch
   }
   if (!tensor.entry.type->dtype.has_value()) {
     return absl::UnimplementedError(
-        absl::StrCat(who, " is stored as ", tensor.entry.type->name, ", a weight must be F32, F16 or BF16"));
+        absl::StrCat(who, " is stored as ", tensor.entry.type->name, ", a weight must be a float"));
+  }
+  if (tensor.computed == nullptr) return absl::OkStatus();
+  if (absl::Status s = tensor.computed->CheckValues(); !s.ok()) {
+    return absl::Status(s.code(), absl::StrCat(who, " ", s.message()));
   }
   return absl::OkStatus();
 }

@@ -323,7 +323,10 @@ absl::Status WeightLoader::UploadVectors() {
 }  // namespace
 
 DType CheckpointDType(const TensorBinding& binding) {
-  return *binding.Get(Role::kQuery, Part::kWeight).source->entry.type->dtype;
+  const CheckpointTensor* tensor = binding.Get(Role::kQuery, Part::kWeight).source;
+  // Quantised models leave their embedding as it was.
+  if (tensor->computed != nullptr) tensor = binding.Get(Role::kEmbedding, Part::kWeight).source;
+  return *tensor->entry.type->dtype;
 }
 
 absl::StatusOr<Weights> LoadWeights(const ModelSpec& spec, const Shard& shard, const TensorBinding& binding,

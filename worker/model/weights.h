@@ -96,7 +96,8 @@ struct WeightOptions {
   std::function<void(int64_t bytes_loaded, int64_t bytes_total)> progress;  // may be null; after every matrix
 };
 
-// The type that most of the checkpoint's bytes have: that of the first layer's query weight.
+// The type that most of the checkpoint's bytes have: that of the first layer's query weight, or of the embedding where that
+// is computed.
 kernels::DType CheckpointDType(const TensorBinding& binding);
 
 // Errors: the backend's.
