@@ -75,6 +75,28 @@ void Backend::Norm(NormKind kind, const TensorView& x, const TensorView& weight,
   if (x.num_elements() > 0) DoNorm(kind, x, weight, bias, eps, out);
 }
 
+void Backend::SumSquares(const TensorView& x, const TensorView& out) {
+  CheckRows("x", x, activation_dtype(), 2);
+  CheckRows("out", out, DType::kF32, 2);
+  CheckDim("out", out, 0, x.dim(0));
+  CheckDim("out", out, 1, 1);
+  if (x.dim(0) > 0) DoSumSquares(x, out);
+}
+
+void Backend::NormPart(const TensorView& x, const TensorView& squares, int64_t count, const TensorView& weight,
+                       float eps, const TensorView& out) {
+  CheckRows("x", x, activation_dtype(), 2);
+  CheckRows("out", out, activation_dtype(), 2);
+  CheckRows("squares", squares, DType::kF32, 2);
+  CheckDim("out", out, 0, x.dim(0));
+  CheckDim("out", out, 1, x.dim(1));
+  CheckDim("squares", squares, 0, x.dim(0));
+  CheckDim("squares", squares, 1, 1);
+  CheckVector("weight", weight, x.dim(1), /*optional=*/false);
+  CHECK_GE(count, x.dim(1)) << x.ToString();
+  if (x.num_elements() > 0) DoNormPart(x, squares, count, weight, eps, out);
+}
+
 void Backend::MatMul(const TensorView& x, const Weight& weight, const TensorView& bias, const TensorView& out) {
   CheckRows("x", x, activation_dtype(), 2);
   CheckRows("out", out, activation_dtype(), 2);

@@ -131,6 +131,13 @@ class Backend {
   void Norm(NormKind kind, const TensorView& x, const TensorView& weight, const TensorView& bias, float eps,
             const TensorView& out);
 
+  // The RMS norm of rows that are parts of wider ones, `count` elements in all, in two steps: out[t] = sum of x[t]^2,
+  // which the caller adds up over the parts; then out = x * weight / sqrt(squares / count + eps).
+  // Shapes: x, out of NormPart [num_tokens, width]; weight [width] f32; out of SumSquares, squares [num_tokens, 1].
+  void SumSquares(const TensorView& x, const TensorView& out);
+  void NormPart(const TensorView& x, const TensorView& squares, int64_t count, const TensorView& weight, float eps,
+                const TensorView& out);
+
   // out = x * weight^T + bias. Shapes: x [num_tokens, cols]; out [num_tokens, rows]; bias [rows] f32, optional.
   void MatMul(const TensorView& x, const Weight& weight, const TensorView& bias, const TensorView& out);
 
@@ -201,6 +208,9 @@ class Backend {
                        const TensorView& out) = 0;
   virtual void DoNorm(NormKind kind, const TensorView& x, const TensorView& weight, const TensorView& bias, float eps,
                       const TensorView& out) = 0;
+  virtual void DoSumSquares(const TensorView& x, const TensorView& out) = 0;
+  virtual void DoNormPart(const TensorView& x, const TensorView& squares, int64_t count, const TensorView& weight,
+                          float eps, const TensorView& out) = 0;
   virtual void DoMatMul(const TensorView& x, const Weight& weight, const TensorView& bias, const TensorView& out) = 0;
   virtual void DoRope(const TensorView& x, const TensorView& cos_sin, absl::Span<const int32_t> positions) = 0;
   virtual void DoStoreKv(const TensorView& k, const TensorView& v, absl::Span<const int64_t> slot_mapping,

@@ -133,6 +133,40 @@ TEST_P(BackendConformance, NormInPlace) {
   for (int64_t t = 0; t < 4; ++t) EXPECT_EQ(x.row_bytes(t), out.row_bytes(t));
 }
 
+// A row in two parts, each of which knows the squares of both.
+TEST_P(BackendConformance, NormOfParts) {
+  for (const RowsCase& c : kRowsCases) {
+    Guarded x(DType::kF32, {c.num_tokens, c.width});
+    Guarded weight(DType::kF32, {1, c.width});
+    Guarded out(DType::kF32, {c.num_tokens, c.width}, 9);
+    Guarded squares(DType::kF32, {c.num_tokens, 2}, 3);
+    x.Randomize(1, 3.0f);
+    weight.Randomize(2);
+    const int64_t begins[] = {0, c.width / 3, c.width};
+    const auto columns = [&](const Guarded& t, int part) {
+      return SliceCols(t.view(), begins[part], begins[part + 1] - begins[part]);
+    };
+    for (int part : {0, 1}) backend_->SumSquares(columns(x, part), SliceCols(squares.view(), part, 1));
+    backend_->AddResidual(SliceCols(squares.view(), 0, 1), SliceCols(squares.view(), 1, 1));
+    for (int part : {0, 1}) {
+      const TensorView rest =
+          MakeView(weight.view().as<float>() + begins[part], DType::kF32, {begins[part + 1] - begins[part]});
+      backend_->NormPart(columns(x, part), SliceCols(squares.view(), 0, 1), c.width, rest, 1e-5f, columns(out, part));
+    }
+    for (int64_t t = 0; t < c.num_tokens; ++t) {
+      double square = 0.0;
+      for (int64_t i = 0; i < c.width; ++i) square += x.at(t, i) * x.at(t, i);
+      const double scale = 1.0 / std::sqrt(square / static_cast<double>(c.width) + 1e-5);
+      for (int64_t i = 0; i < c.width; ++i) {
+        ExpectClose(x.at(t, i) * scale * weight.at(0, i), out.at(t, i), 4e-6,
+                    absl::StrCat(c.num_tokens, "x", c.width, " at ", t, ",", i));
+      }
+    }
+    out.ExpectGuardsIntact();
+    squares.ExpectGuardsIntact();
+  }
+}
+
 TEST_P(BackendConformance, Rope) {
   for (int64_t head_dim : {2, 16, 64, 80, 128}) {
     for (int64_t half : {head_dim / 2, head_dim / 4}) {

@@ -38,6 +38,12 @@ void Run(Backend* b, int64_t begin, int64_t count, RowBits* bits) {
     b->Norm(kind, rows, MakeView(x->view().data, DType::kF32, {kCols}), {}, 1e-5f, out.view());
     keep(absl::StrCat("norm ", static_cast<int>(kind)), out);
   }
+  Guarded squares(DType::kF32, {count, 1});
+  b->SumSquares(rows, squares.view());
+  keep("squares", squares);
+  Guarded part(DType::kF32, {count, kCols});
+  b->NormPart(rows, squares.view(), 2 * kCols, MakeView(x->view().data, DType::kF32, {kCols}), 1e-5f, part.view());
+  keep("norm of a part", part);
   for (ActivationKind kind : {ActivationKind::kGeluErf, ActivationKind::kGeluTanh, ActivationKind::kSilu}) {
     Guarded out(DType::kF32, {count, kCols / 2});
     b->Activate(kind, true, rows, out.view());

@@ -117,6 +117,18 @@ class FastBackend final : public Backend {
     });
   }
 
+  void DoSumSquares(const TensorView& x, const TensorView& out) override {
+    ForRows(x.dim(0), x.dim(1), [&](int64_t t) { Row(out, t)[0] = rows_.sum_squares(Row(x, t), x.dim(1)); });
+  }
+
+  void DoNormPart(const TensorView& x, const TensorView& squares, int64_t count, const TensorView& weight, float eps,
+                  const TensorView& out) override {
+    ForRows(x.dim(0), x.dim(1), [&](int64_t t) {
+      const float scale = 1.0f / std::sqrt(Row(squares, t)[0] / static_cast<float>(count) + eps);
+      rows_.weigh(Row(x, t), scale, weight.as<float>(), x.dim(1), Row(out, t));
+    });
+  }
+
   void DoRope(const TensorView& x, const TensorView& cos_sin, absl::Span<const int32_t> positions) override {
     const int64_t half = cos_sin.dim(2);
     ForRows(x.dim(0), x.dim(1) * x.dim(2), [&](int64_t t) {

@@ -147,6 +147,22 @@ class ReferenceBackend final : public Backend {
     }
   }
 
+  void DoSumSquares(const TensorView& x, const TensorView& out) override {
+    for (int64_t t = 0; t < x.dim(0); ++t) {
+      float sum = 0.0f;
+      for (int64_t c = 0; c < x.dim(1); ++c) sum += Row(x, t)[c] * Row(x, t)[c];
+      Row(out, t)[0] = sum;
+    }
+  }
+
+  void DoNormPart(const TensorView& x, const TensorView& squares, int64_t count, const TensorView& weight, float eps,
+                  const TensorView& out) override {
+    for (int64_t t = 0; t < x.dim(0); ++t) {
+      const float scale = 1.0f / std::sqrt(Row(squares, t)[0] / static_cast<float>(count) + eps);
+      for (int64_t c = 0; c < x.dim(1); ++c) Row(out, t)[c] = Row(x, t)[c] * scale * weight.as<float>()[c];
+    }
+  }
+
   void DoMatMul(const TensorView& x, const Weight& weight, const TensorView& bias, const TensorView& out) override {
     const auto& w = static_cast<const ReferenceWeight&>(weight);
     Dispatch(w.dtype(), [&](auto element) {

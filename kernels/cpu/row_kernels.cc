@@ -58,6 +58,18 @@ void Norm(NormKind kind, const float* x, const float* weight, const float* bias,
   }
 }
 
+float SumSquares(const float* x, int64_t width) { return RowSum<true>(x, width, 0.0f); }
+
+void Weigh(const float* x, float scale, const float* weight, int64_t width, float* out) {
+  const FloatVec factor = hn::Set(kFloat, scale);
+  int64_t c = 0;
+  for (; c + kLanes <= width; c += kLanes) {
+    const FloatVec v = hn::Mul(hn::LoadU(kFloat, x + c), factor);
+    hn::StoreU(hn::Mul(v, hn::LoadU(kFloat, weight + c)), kFloat, out + c);
+  }
+  for (; c < width; ++c) out[c] = x[c] * scale * weight[c];
+}
+
 void Rope(float* x, const float* cosine, const float* sine, int64_t num_heads, int64_t head_dim, int64_t half) {
   for (int64_t h = 0; h < num_heads; ++h) {
     float* first = x + h * head_dim;
@@ -197,7 +209,7 @@ void WidenAny(const void* row, DType dtype, int64_t width, float* out) {
   }
 }
 
-RowKernels Table() { return {Norm, Rope, Activate, Add, SoftCap, Combine, WidenAny}; }
+RowKernels Table() { return {Norm, SumSquares, Weigh, Rope, Activate, Add, SoftCap, Combine, WidenAny}; }
 
 }  // namespace
 }  // namespace quire::kernels::cpu::HWY_NAMESPACE

@@ -22,6 +22,9 @@ struct RowKernels {
   // out = (x - mean) * scale * weight (+ bias), one row of `width`. bias may be null; x may be out.
   void (*norm)(NormKind kind, const float* x, const float* weight, const float* bias, float eps, int64_t width,
                float* out);
+  float (*sum_squares)(const float* x, int64_t width);
+  // out = x * scale * weight. x may be out.
+  void (*weigh)(const float* x, float scale, const float* weight, int64_t width, float* out);
   // Rotates num_heads heads of head_dim in place; cosine and sine [half].
   void (*rope)(float* x, const float* cosine, const float* sine, int64_t num_heads, int64_t head_dim, int64_t half);
   // out = act(x), times up where up is not null.

@@ -31,6 +31,8 @@ FAMILIES = {
                      logits_scaling=0.7,
                      **rope())),
     "smollm3": ("SmolLM3", dict(GATED, num_hidden_layers=4, no_rope_layer_interval=2, **rope(theta=2e6))),
+    "olmo2": ("Olmo2", dict(GATED, attention_bias=True, **rope(theta=5e5))),
+    "olmo2_one_kv": ("Olmo2", dict(GATED, num_key_value_heads=1, **rope())),
     "phi3": ("Phi3", dict(GATED, sliding_window=None, **rope(partial_rotary_factor=0.75))),
     "glm": ("Glm", dict(WIDE_HEADS, attention_bias=True, **rope(partial_rotary_factor=0.5))),
     "glm4": ("Glm4", dict(WIDE_HEADS, attention_bias=True, **rope(partial_rotary_factor=0.5))),

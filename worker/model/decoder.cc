@@ -74,6 +74,8 @@ absl::Status Decoder::Allocate(const DecoderOptions& options) {
       {&scratch_, std::max(tokens, rows), spec_.hidden_size},
       {&products_[0], std::max(tokens, rows), spec_.hidden_size},
       {&products_[1], std::max(tokens, rows), spec_.hidden_size},
+      {&squares_, spec_.head_norm == HeadNorm::kWhole ? tokens : 0, 2},
+      {&square_parts_, spec_.head_norm == HeadNorm::kWhole ? tokens : 0, SummedLinear::kParts},
       {&qkv_, tokens, attended + 2 * shard_.kv_heads.count},
       {&attended_, tokens, attended},
       {&up_, any_mlp ? std::max(tokens, rows) : 0, spec_.gated ? 2 * ffn : ffn},
@@ -90,7 +92,7 @@ absl::Status Decoder::Allocate(const DecoderOptions& options) {
     *out = {std::move(*buffer), num_rows, cols};
   }
   zeros_.resize(std::max(tokens, rows));
-  row_indices_.resize(rows);
+  row_indices_.resize(std::max(tokens, rows));
   std::iota(row_indices_.begin(), row_indices_.end(), 0);
   return absl::OkStatus();
 }
@@ -137,10 +139,10 @@ absl::StatusOr<TensorView> Decoder::Forward(const ForwardBatch& batch, const ker
   EmbedTokens(batch, hidden);
   const int64_t last = spec_.num_layers - 1;
   for (int64_t layer = 0; layer < last; ++layer) {
-    Attention(layer, batch, cache, hidden, attended);
+    if (absl::Status s = Attention(layer, batch, cache, hidden, attended); !s.ok()) return s;
     if (absl::Status s = FinishLayer(layer, hidden, attended); !s.ok()) return s;
   }
-  Attention(last, batch, cache, hidden, attended);
+  if (absl::Status s = Attention(last, batch, cache, hidden, attended); !s.ok()) return s;
   // Past the last layer's keys and values only the wanted rows are read.
   return batch.logit_rows.empty() ? logits_.View(0) : RowLogits(batch.logit_rows);
 }
@@ -172,8 +174,8 @@ void Decoder::EmbedTokens(const ForwardBatch& batch, const TensorView& hidden) {
 }
 
 // attended = attention over the cache, after the tokens' keys and values went into it.
-void Decoder::Attention(int64_t layer, const ForwardBatch& batch, const kernels::KvCacheView& cache,
-                        const TensorView& hidden, const TensorView& attended) {
+absl::Status Decoder::Attention(int64_t layer, const ForwardBatch& batch, const kernels::KvCacheView& cache,
+                                const TensorView& hidden, const TensorView& attended) {
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t num_tokens = hidden.dim(0), head_dim = spec_.head_dim;
   const int64_t num_heads = shard_.num_heads, num_kv_heads = shard_.num_kv_heads;
@@ -183,8 +185,12 @@ void Decoder::Attention(int64_t layer, const ForwardBatch& batch, const kernels:
   const TensorView query = AsHeads(qkv, 0, num_heads, head_dim);
   const TensorView key = AsHeads(qkv, num_heads * head_dim, num_kv_heads, head_dim);
   const TensorView value = AsHeads(qkv, (num_heads + num_kv_heads) * head_dim, num_kv_heads, head_dim);
-  NormHeads(weights.query_norm, qkv, 0, num_heads);
-  NormHeads(weights.key_norm, qkv, num_heads, num_kv_heads);
+  if (spec_.head_norm == HeadNorm::kWhole) {
+    if (absl::Status s = NormProjections(weights, qkv); !s.ok()) return s;
+  } else {
+    NormHeads(weights.query_norm, qkv, 0, num_heads);
+    NormHeads(weights.key_norm, qkv, num_heads, num_kv_heads);
+  }
   if (rope_ != nullptr && (spec_.layer_has_rope.empty() || spec_.layer_has_rope[layer])) {
     // Query and key heads are neighbours and turn alike: one call.
     backend_->Rope(AsHeads(qkv, 0, num_heads + num_kv_heads, head_dim), rope_->cos_sin(), batch.positions);
@@ -194,6 +200,7 @@ void Decoder::Attention(int64_t layer, const ForwardBatch& batch, const kernels:
   params.scale = spec_.attention_scale;
   if (spec_.attention_scale_by_inverse_layer) params.scale /= static_cast<float>(layer + 1);
   backend_->Attend(query, batch.attend, params, layer, cache, AsHeads(attended, 0, num_heads, head_dim));
+  return absl::OkStatus();
 }
 
 // Norms heads [first, first + count) of the fused projection in place, each for itself.
@@ -208,6 +215,41 @@ void Decoder::NormHeads(const NormWeights& norm, const TensorView& qkv, int64_t 
     }
     Norm(own, one, one);
   }
+}
+
+// Norms all query heads of the model as one row, and all key heads, in place. The ranks add up their squares over
+// quarters of the row, in the tree of SummedProduct: one, two and four ranks give the same bits.
+absl::Status Decoder::NormProjections(const LayerWeights& weights, const TensorView& qkv) {
+  const TensorView squares = squares_.View(qkv.dim(0)), parts = square_parts_.View(qkv.dim(0));
+  const ShardRange held[] = {shard_.heads, shard_.kv_heads};
+  const NormWeights* const norms[] = {&weights.query_norm, &weights.key_norm};
+  const int64_t totals[] = {spec_.num_heads * spec_.head_dim, spec_.num_kv_heads * spec_.head_dim};
+  for (const int i : {0, 1}) {
+    int num_parts = 0;
+    // Heads that several ranks hold are counted in shares.
+    const ShardRange share = EvenRange(totals[i], shard_.rank, shard_.world_size);
+    for (int64_t quarter = 0; quarter < SummedLinear::kParts; ++quarter) {
+      const ShardRange whole = EvenRange(totals[i], quarter, SummedLinear::kParts);
+      const int64_t begin = std::max(share.begin, whole.begin);
+      const int64_t end = std::min(share.begin + share.count, whole.begin + whole.count);
+      if (begin >= end) continue;
+      const int64_t column = begin - held[i].begin + i * held[0].count;
+      backend_->SumSquares(kernels::SliceCols(qkv, column, end - begin), kernels::SliceCols(parts, num_parts++, 1));
+    }
+    if (num_parts == 0) backend_->SumSquares(kernels::SliceCols(qkv, 0, 0), kernels::SliceCols(parts, 0, 1));
+    const auto part = [&](int p) { return kernels::SliceCols(parts, p, 1); };
+    if (num_parts > 1) backend_->AddResidual(part(0), part(1));
+    if (num_parts > 3) backend_->AddResidual(part(2), part(3));
+    if (num_parts > 2) backend_->AddResidual(part(0), part(2));
+    backend_->GatherRows(part(0), absl::MakeConstSpan(row_indices_).first(qkv.dim(0)),
+                         kernels::SliceCols(squares, i, 1));
+  }
+  if (absl::Status s = AllReduce(squares); !s.ok()) return s;
+  for (const int i : {0, 1}) {
+    const TensorView own = kernels::SliceCols(qkv, i * held[0].count, held[i].count);
+    backend_->NormPart(own, kernels::SliceCols(squares, i, 1), totals[i], norms[i]->weight, spec_.norm_eps, own);
+  }
+  return absl::OkStatus();
 }
 
 // hidden += output(attended); hidden += mlp(norm(hidden)). With a parallel residual the mlp reads what attention read;

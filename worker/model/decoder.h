@@ -61,8 +61,8 @@ class Decoder final : public Model {
 
   void CheckBatch(const ForwardBatch& batch, const kernels::KvCacheView& cache) const;
   void EmbedTokens(const ForwardBatch& batch, const kernels::TensorView& hidden);
-  void Attention(int64_t layer, const ForwardBatch& batch, const kernels::KvCacheView& cache,
-                 const kernels::TensorView& hidden, const kernels::TensorView& attended);
+  absl::Status Attention(int64_t layer, const ForwardBatch& batch, const kernels::KvCacheView& cache,
+                         const kernels::TensorView& hidden, const kernels::TensorView& attended);
   absl::Status FinishLayer(int64_t layer, const kernels::TensorView& hidden, const kernels::TensorView& attended);
   absl::Status MixExperts(int64_t layer, const kernels::TensorView& hidden);
   void ActivateFfn(const LayerWeights& weights, const kernels::TensorView& hidden,
@@ -72,6 +72,7 @@ class Decoder final : public Model {
   // The normed rows, in scratch_; x itself where there is no norm.
   kernels::TensorView Normed(const NormWeights& norm, const kernels::TensorView& x);
   void NormHeads(const NormWeights& norm, const kernels::TensorView& qkv, int64_t first, int64_t count);
+  absl::Status NormProjections(const LayerWeights& weights, const kernels::TensorView& qkv);
   absl::StatusOr<kernels::TensorView> Logits(const kernels::TensorView& hidden);
   // out = x * w^T over all ranks, + bias. x holds the rank's columns.
   absl::Status SummedProduct(const kernels::TensorView& x, const SummedLinear& w, const kernels::TensorView& out);
@@ -90,6 +91,8 @@ class Decoder final : public Model {
   Activations embedded_;     // embeddings that are to be projected, and rows that were
   Activations scratch_;      // normed input of a block, then its output
   Activations products_[2];  // of parts of a summed matrix
+  Activations squares_;      // of all queries and of all keys of a token; of parts of them
+  Activations square_parts_;
   Activations qkv_;
   Activations attended_;
   Activations up_;  // gate | up

@@ -61,6 +61,23 @@ FamilyRow SmolLm3Row() {
   return row;
 }
 
+// Nothing is normed on its way into a block, what comes out is.
+FamilyRow Olmo2Row() {
+  FamilyRow row;
+  row.architectures = {"Olmo2ForCausalLM"};
+  row.model_types = {"olmo2"};
+  row.default_norm_eps = 1e-5;
+  row.head_norm = HeadNorm::kWhole;
+  AddTables("{P}embed_tokens", "{P}norm", Bias::kNone, "lm_head", &row.tensors);
+  AddNorm("{P}layers.{N}.post_attention_layernorm", Bias::kNone, Role::kAttentionOutNorm, &row.tensors);
+  AddNorm("{P}layers.{N}.post_feedforward_layernorm", Bias::kNone, Role::kFfnOutNorm, &row.tensors);
+  AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kMaybe, Bias::kMaybe, &row.tensors);
+  AddHeadNorms("{P}layers.{N}.self_attn.q_norm", "{P}layers.{N}.self_attn.k_norm", Bias::kNone, Layout::kConcat,
+               &row.tensors);
+  AddGatedMlp(Bias::kNone, &row.tensors);
+  return row;
+}
+
 FamilyRow Phi3Row() {
   FamilyRow row;
   row.architectures = {"Phi3ForCausalLM"};
@@ -100,8 +117,8 @@ FamilyRow Glm4Row() {
 }  // namespace
 
 std::vector<FamilyRow> LlamaLikeRows() {
-  return {LlamaRow(),   MistralRow(), Qwen2Row(), Qwen3Row(), GemmaRow(),
-          GraniteRow(), SmolLm3Row(), Phi3Row(),  GlmRow(),   Glm4Row()};
+  return {LlamaRow(),   MistralRow(), Qwen2Row(), Qwen3Row(), GemmaRow(), GraniteRow(),
+          SmolLm3Row(), Olmo2Row(),   Phi3Row(),  GlmRow(),   Glm4Row()};
 }
 
 }  // namespace quire::worker

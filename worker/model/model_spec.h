@@ -38,8 +38,9 @@ struct ExpertsSpec {
   std::vector<bool> layers;     // [num_layers], which have experts
 };
 
-// Norms of queries and keys: weights of a head that all share, or of each head.
-enum class HeadNorm : uint8_t { kShared, kOwn };
+// Norms of queries and keys: of each head with weights that all share, of each head with its own, or of all heads as one
+// (RMS only).
+enum class HeadNorm : uint8_t { kShared, kOwn, kWhole };
 
 struct ModelSpec {
   int64_t vocab_size = 0;

@@ -72,6 +72,11 @@ ShardRange RangeOf(Axis axis, const Shard& shard, const ModelSpec& spec) {
 
 }  // namespace
 
+ShardRange EvenRange(int64_t size, int64_t rank, int64_t world_size) {
+  const int64_t begin = size * rank / world_size;
+  return {begin, size * (rank + 1) / world_size - begin};
+}
+
 ShardRange VocabRange(const ModelSpec& spec, int rank, int world_size) {
   return Balanced(spec.vocab_size, rank, world_size);
 }

@@ -44,6 +44,9 @@ absl::StatusOr<Shard> MakeShard(const ModelSpec& spec, int rank, int world_size,
 ShardRange ShardRows(const Shard& shard, const ModelSpec& spec, Role role);
 ShardRange ShardCols(const Shard& shard, const ModelSpec& spec, Role role);
 
+// Elements [size * rank / world_size, size * (rank + 1) / world_size).
+ShardRange EvenRange(int64_t size, int64_t rank, int64_t world_size);
+
 // Rows of the vocabulary that `rank` holds: as equal as can be, the first ranks one more.
 ShardRange VocabRange(const ModelSpec& spec, int rank, int world_size);
 
