@@ -80,7 +80,8 @@ size_t LiteralSet::LongestAt(absl::string_view text, size_t pos, int32_t* value)
   return longest;
 }
 
-absl::Status AddedTokens::Build(std::vector<AddedToken> tokens, const Normalizer* normalizer) {
+absl::Status AddedTokens::Build(std::vector<AddedToken> tokens, const Normalizer* normalizer, bool split_special) {
+  split_special_ = split_special;
   tokens_ = std::move(tokens);
   for (size_t i = 0; i < tokens_.size(); ++i) {
     std::string form = tokens_[i].content;
@@ -112,6 +113,7 @@ absl::Status AddedTokens::SplitBy(const LiteralSet& set, const Piece& piece, abs
     size_t begin = pos;
     size_t end = pos + length;
     pos = end;  // the search goes on behind the match itself, also when rstrip takes more
+    if (token.special && split_special_) continue;
     if (token.single_word && (EndsWithWord(text.substr(0, begin)) || StartsWithWord(text.substr(end)))) continue;
     // An earlier match may have taken the whitespace already.
     if (token.lstrip) begin = std::max(TrailingSpaceStart(text, std::min(covered, begin), begin), covered);

@@ -51,8 +51,9 @@ class LiteralSet final {
 
 class AddedTokens final {
  public:
-  // Normalises the tokens that ask for it; `normalizer` may be null. Errors: kResourceExhausted when a regex gives up.
-  absl::Status Build(std::vector<AddedToken> tokens, const Normalizer* normalizer);
+  // Normalises the tokens that ask for it; `normalizer` may be null. With `split_special` a special token that stands in
+  // the text is text like any other. Errors: kResourceExhausted when a regex gives up.
+  absl::Status Build(std::vector<AddedToken> tokens, const Normalizer* normalizer, bool split_special);
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }
   // The form in which the token stands in normalised text; equal to its content for tokens that are not normalised.
@@ -69,6 +70,7 @@ class AddedTokens final {
                        PieceSink on_text) const;
 
   std::vector<AddedToken> tokens_;
+  bool split_special_ = false;
   std::vector<std::string> normalized_forms_;
   LiteralSet raw_;  // values are indices into tokens_
   LiteralSet normalized_;

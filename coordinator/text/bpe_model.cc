@@ -23,6 +23,8 @@ BpeModel::BpeModel(const Vocabulary* vocabulary, const BpeOptions& options)
       fuse_unk_(options.fuse_unk),
       byte_fallback_(options.byte_fallback),
       ignore_merges_(options.ignore_merges),
+      continuing_prefix_(options.continuing_prefix),
+      end_suffix_(options.end_suffix),
       has_unk_token_(options.unk_token.has_value()),
       plane_ids_(kPlaneEnd, kNoId) {
   if (has_unk_token_) unk_id_ = vocabulary_->Find(*options.unk_token).value_or(kNoId);
@@ -59,6 +61,7 @@ int32_t BpeModel::CharId(char32_t c) const {
 
 int32_t BpeModel::EdgeSymbol(int32_t token, bool last) const {
   const std::string& text = vocabulary_->Text(token);
+  if (has_affixes()) return kNoId;  // what a character's symbol is depends on where it stands
   if (text.empty() || token == unk_id_) return kNoId;
   if (byte_fallback_ && text.size() == 6) {
     for (int32_t fallback : fallback_ids_) {
@@ -99,7 +102,11 @@ absl::Status BpeModel::AddMerges(const BpeOptions& options) {
     if (!left_id.has_value()) return lacks(left);
     const absl::optional<int32_t> right_id = vocabulary_->Find(right);
     if (!right_id.has_value()) return lacks(right);
-    const std::string joined = absl::StrCat(left, right);
+    if (right.size() < continuing_prefix_.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("merges[", rank, "]: '", right, "' is shorter than continuing_subword_prefix"));
+    }
+    const std::string joined = absl::StrCat(left, absl::string_view(right).substr(continuing_prefix_.size()));
     const absl::optional<int32_t> result_id = vocabulary_->Find(joined);
     if (!result_id.has_value()) return lacks(joined);
     merges.push_back({*left_id, *right_id, *result_id, EdgeSymbol(*left_id, true), EdgeSymbol(*right_id, false)});
@@ -136,6 +143,12 @@ bool BpeModel::AppendByteTokens(absl::string_view bytes, std::vector<int32_t>* i
   return true;
 }
 
+int32_t BpeModel::AffixedId(absl::string_view piece, size_t start, size_t end, std::string* spelled) const {
+  *spelled = absl::StrCat(start > 0 ? continuing_prefix_ : "", piece.substr(start, end - start),
+                          end == piece.size() ? end_suffix_ : "");
+  return vocabulary_->Find(*spelled).value_or(kNoId);
+}
+
 absl::Status BpeModel::EncodePiece(absl::string_view piece, std::vector<int32_t>* ids) const {
   if (ignore_merges_) {
     if (const absl::optional<int32_t> id = vocabulary_->Find(piece); id.has_value()) {
@@ -145,9 +158,15 @@ absl::Status BpeModel::EncodePiece(absl::string_view piece, std::vector<int32_t>
   }
   const size_t begin = ids->size();
   bool unk_pending = false;
+  std::string affixed;
   for (size_t pos = 0; pos < piece.size();) {
     const size_t start = pos;
-    const int32_t id = CharId(NextChar(piece, &pos));
+    int32_t id = CharId(NextChar(piece, &pos));
+    absl::string_view spelled = piece.substr(start, pos - start);
+    if (has_affixes()) {
+      id = AffixedId(piece, start, pos, &affixed);
+      spelled = affixed;
+    }
     if (id != kNoId) {
       if (unk_pending) ids->push_back(unk_id_);
       unk_pending = false;
@@ -155,7 +174,7 @@ absl::Status BpeModel::EncodePiece(absl::string_view piece, std::vector<int32_t>
       continue;
     }
     // A pending unknown token stays behind the bytes of a later character: so does the reference.
-    if (AppendByteTokens(piece.substr(start, pos - start), ids)) continue;
+    if (AppendByteTokens(spelled, ids)) continue;
     if (!has_unk_token_) continue;  // the character is dropped
     if (unk_id_ == kNoId) {
       return absl::FailedPreconditionError("the text needs the unknown token, and model.vocab lacks model.unk_token");

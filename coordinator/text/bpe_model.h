@@ -29,6 +29,10 @@ struct BpeOptions {
   bool byte_fallback = false;  // an unknown character gives its bytes as <0xHH> tokens
   bool ignore_merges = false;  // a piece that is a token as a whole is that token, whatever the merges say
   bool byte_level = false;     // prepare EncodeBytes
+  // Put before each character of a piece but the first, and behind its last one, to look for it in the vocabulary;
+  // merges spell their tokens so, and the prefix of the right one is left out of their result. The prefix is ASCII.
+  std::string continuing_prefix;
+  std::string end_suffix;
   // Instead of `merges`: neighbours merge whose concatenation is a token, the one of lowest id first (tiktoken).
   bool merge_concatenations = false;
 };
@@ -47,6 +51,8 @@ class BpeModel final : public TokenModel {
 
   static constexpr int32_t kNoId = -1;
 
+  bool has_affixes() const { return !continuing_prefix_.empty() || !end_suffix_.empty(); }
+
   absl::Status AddMerges(const BpeOptions& options);
   void AddConcatenations();
   void PrepareBytes();
@@ -54,6 +60,8 @@ class BpeModel final : public TokenModel {
   int32_t CharId(char32_t c) const;
   // The first symbol of a token that starts (or ends) with this character, for cutting; kNoId when not certain.
   int32_t EdgeSymbol(int32_t token, bool last) const;
+  // The id of the character at piece[start, end), with the affixes that its place asks for in `spelled`; or kNoId.
+  int32_t AffixedId(absl::string_view piece, size_t start, size_t end, std::string* spelled) const;
   // Appends <0xHH> for each byte of a character; false when one of them is not in the vocabulary.
   bool AppendByteTokens(absl::string_view bytes, std::vector<int32_t>* ids) const;
 
@@ -61,6 +69,8 @@ class BpeModel final : public TokenModel {
   const bool fuse_unk_;
   const bool byte_fallback_;
   const bool ignore_merges_;
+  const std::string continuing_prefix_;
+  const std::string end_suffix_;
   bool has_unk_token_ = false;
   bool encodes_bytes_ = false;
   int32_t unk_id_ = kNoId;

@@ -13,6 +13,7 @@ namespace quire::text {
 namespace {
 
 constexpr int64_t kStripMax = 1 << 20;
+constexpr int64_t kFixedLengthDefault = 5;
 
 void FailType(const JsonNode& node, absl::string_view slot) {
   node.FailUnimplemented(absl::StrCat(slot, " of type '", node.Type(), "' is not supported"));
@@ -108,6 +109,9 @@ NormalizerPtr ParseOneNormalizer(const JsonNode& node) {
   if (type == "NFD") return MakeFormNormalizer(NormalForm::kNfd);
   if (type == "NFKC") return MakeFormNormalizer(NormalForm::kNfkc);
   if (type == "NFKD") return MakeFormNormalizer(NormalForm::kNfkd);
+  if (type == "Lowercase") return MakeCharNormalizer(AppendLower);
+  if (type == "Nmt") return MakeCharNormalizer(RewriteNmt);
+  if (type == "ByteLevel") return MakeCharNormalizer(RewriteAsMappedBytes);
   if (type == "Precompiled") return ParsePrecompiled(node.At("precompiled_charsmap"));
   if (type == "Strip") {
     return MakeStripNormalizer(node.At("strip_left").BoolOr(true), node.At("strip_right").BoolOr(true));
@@ -147,6 +151,17 @@ PreTokenizerPtr ParseOnePreTokenizer(const JsonNode& node) {
                                      behavior.is_null() ? SplitBehavior::kIsolated : ParseBehavior(behavior));
   }
   if (type == "WhitespaceSplit") return MakeCharClassPreTokenizer(IsWhitespace, SplitBehavior::kRemoved);
+  if (type == "Whitespace") return MakeWordsPreTokenizer();
+  if (type == "CharDelimiterSplit") {
+    std::string delimiter = ParseChar(node.At("delimiter"));
+    if (!node.ok()) return nullptr;
+    return MakeSplitPreTokenizer(LiteralOrRegex::Literal(std::move(delimiter)), SplitBehavior::kRemoved, false);
+  }
+  if (type == "FixedLength") {
+    const JsonNode length = node.At("length");
+    const int64_t characters = length.is_null() ? kFixedLengthDefault : length.Int(1, INT32_MAX);
+    return node.ok() ? MakeFixedLengthPreTokenizer(characters) : nullptr;
+  }
   if (type == "Metaspace") {
     const MetaspaceOptions options = ParseMetaspace(node);
     if (!node.ok()) return nullptr;
@@ -182,6 +197,12 @@ void ParseOneDecoder(const JsonNode& node, bool* fused, TokenizerParts* parts) {
     const int64_t start = node.At("start").Int(0, kStripMax);
     const int64_t stop = node.At("stop").Int(0, kStripMax);
     if (node.ok()) stages.push_back(MakeDecodeStripStage(std::move(character), start, stop, *fused));
+  } else if (type == "BPEDecoder") {
+    if (*fused) return node.FailUnimplemented("decoder of type 'BPEDecoder' behind one that fuses all tokens");
+    const JsonNode suffix = node.At("suffix");
+    std::string text = suffix.is_null() ? "</w>" : suffix.String();
+    if (node.ok() && text.empty()) suffix.Fail("an empty suffix");
+    if (node.ok()) stages.push_back(MakeDecodeSuffixStage(std::move(text)));
   } else if (type == "Metaspace") {
     const MetaspaceOptions options = ParseMetaspace(node);
     if (node.ok()) {
@@ -211,6 +232,15 @@ SpecialTokenTemplate ParseTemplate(const JsonNode& node) {
   }
   if (node.ok() && texts != 1) single.FailUnimplemented("a template that does not hold the text exactly once");
   return result;
+}
+
+// Roberta and Bert: the token `cls` before the text, `sep` behind it, each as [token, id].
+SpecialTokenTemplate ParseClsSep(const JsonNode& node) {
+  const auto id = [](const JsonNode& pair) {
+    if (pair.ArraySize() != 2) pair.Fail("expected a token and its id");
+    return static_cast<int32_t>(pair.At(1).Int(0, kTokenIdMax));
+  };
+  return {{id(node.At("cls"))}, {id(node.At("sep"))}};
 }
 
 }  // namespace
@@ -260,8 +290,9 @@ SpecialTokenTemplate ParsePostProcessor(const JsonNode& node) {
   ForEachMember(node, "processors", [&](const JsonNode& member) {
     const std::string type = member.Type();
     if (type == "ByteLevel") return;  // moves offsets only
-    if (type != "TemplateProcessing") return FailType(member, "post_processor");
-    const SpecialTokenTemplate next = ParseTemplate(member);
+    const bool has_cls = type == "RobertaProcessing" || type == "BertProcessing";
+    if (!has_cls && type != "TemplateProcessing") return FailType(member, "post_processor");
+    const SpecialTokenTemplate next = has_cls ? ParseClsSep(member) : ParseTemplate(member);
     result.before.insert(result.before.begin(), next.before.begin(), next.before.end());
     result.after.insert(result.after.end(), next.after.begin(), next.after.end());
   });

@@ -159,6 +159,24 @@ class MetaspaceStage final : public DecodeStage {
   const bool fused_;
 };
 
+class SuffixStage final : public DecodeStage {
+ public:
+  explicit SuffixStage(std::string suffix) : suffix_(std::move(suffix)) {}
+
+  // Holds the latest token: it may be the last one. The count is 1 as soon as there is one.
+  void Push(absl::string_view token, DecodeStageState* state, TextSink emit) const override {
+    if (state->count > 0) emit(absl::StrReplaceAll(state->held, {{suffix_, " "}}));
+    state->held.assign(token.data(), token.size());
+    state->count = 1;
+  }
+  void Finish(DecodeStageState* state, TextSink emit) const override {
+    if (state->count > 0) emit(absl::StrReplaceAll(state->held, {{suffix_, ""}}));
+  }
+
+ private:
+  const std::string suffix_;
+};
+
 class JoinStage final : public DecodeStage {
  public:
   void Start(bool at_text_start, DecodeStageState* state) const override { state->count = at_text_start ? 0 : 1; }
@@ -190,6 +208,7 @@ DecodeStagePtr MakeDecodeStripStage(std::string character, int64_t start, int64_
 DecodeStagePtr MakeDecodeMetaspaceStage(std::string replacement, PrependScheme scheme, bool fused) {
   return std::make_unique<MetaspaceStage>(std::move(replacement), scheme, fused);
 }
+DecodeStagePtr MakeDecodeSuffixStage(std::string suffix) { return std::make_unique<SuffixStage>(std::move(suffix)); }
 DecodeStagePtr MakeJoinStage() { return std::make_unique<JoinStage>(); }
 
 DecodePipeline::DecodePipeline(std::vector<DecodeStagePtr> stages) {

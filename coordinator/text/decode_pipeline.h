@@ -67,6 +67,8 @@ DecodeStagePtr MakeDecodeReplaceStage(LiteralOrRegex pattern, std::string conten
 DecodeStagePtr MakeDecodeStripStage(std::string character, int64_t start, int64_t stop, bool fused);
 // The replacement becomes a space; in the first token it is dropped unless the scheme is kNever.
 DecodeStagePtr MakeDecodeMetaspaceStage(std::string replacement, PrependScheme scheme, bool fused);
+// The suffix, which ends words, becomes a space; in the last token it is dropped.
+DecodeStagePtr MakeDecodeSuffixStage(std::string suffix);
 // Puts a space between tokens: what the reference does without a decoder.
 DecodeStagePtr MakeJoinStage();
 

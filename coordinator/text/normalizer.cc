@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/string_view.h"
+#include "coordinator/text/byte_map.h"
 #include "coordinator/text/utf8.h"
 
 namespace quire::text {
@@ -64,6 +65,21 @@ class FormNormalizer final : public Normalizer {
   const NormalForm form_;
 };
 
+class CharNormalizer final : public Normalizer {
+ public:
+  explicit CharNormalizer(CharRewrite rewrite) : rewrite_(rewrite) {}
+  absl::Status Apply(std::string* text) const override {
+    std::string out;
+    out.reserve(text->size());
+    for (size_t pos = 0; pos < text->size();) rewrite_(NextChar(*text, &pos), &out);
+    text->swap(out);
+    return absl::OkStatus();
+  }
+
+ private:
+  const CharRewrite rewrite_;
+};
+
 class StripNormalizer final : public Normalizer {
  public:
   StripNormalizer(bool left, bool right) : left_(left), right_(right) {}
@@ -88,6 +104,22 @@ class StripNormalizer final : public Normalizer {
 
 }  // namespace
 
+void RewriteNmt(char32_t c, std::string* out) {
+  const bool is_space = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
+                        (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF ||
+                        c == 0xFFFD;
+  if (is_space) return out->push_back(' ');
+  const bool is_control = (c >= 0x01 && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
+  if (!is_control) AppendChar(c, out);
+}
+
+void RewriteAsMappedBytes(char32_t c, std::string* out) {
+  std::string bytes;
+  AppendChar(c, &bytes);
+  AppendMapped(bytes, out);
+}
+
+NormalizerPtr MakeCharNormalizer(CharRewrite rewrite) { return std::make_unique<CharNormalizer>(rewrite); }
 NormalizerPtr MakeSequenceNormalizer(std::vector<NormalizerPtr> parts) {
   return std::make_unique<SequenceNormalizer>(std::move(parts));
 }

@@ -30,6 +30,13 @@ NormalizerPtr MakePrependNormalizer(std::string prefix);
 // Puts `content` in the place of every match.
 NormalizerPtr MakeReplaceNormalizer(LiteralOrRegex pattern, std::string content);
 NormalizerPtr MakeFormNormalizer(NormalForm form);
+// Puts what `rewrite` appends in the place of every character.
+using CharRewrite = void (*)(char32_t c, std::string* out);
+NormalizerPtr MakeCharNormalizer(CharRewrite rewrite);
+// Drops control characters, writes other kinds of space as a space. Source: TK normalizers/unicode.rs do_nmt.
+void RewriteNmt(char32_t c, std::string* out);
+// Writes each byte in the byte-level alphabet.
+void RewriteAsMappedBytes(char32_t c, std::string* out);
 // Drops whitespace at the ends.
 NormalizerPtr MakeStripNormalizer(bool left, bool right);
 

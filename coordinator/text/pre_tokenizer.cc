@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/types/optional.h"
 #include "coordinator/text/byte_map.h"
+#include "coordinator/text/unicode.h"
 #include "coordinator/text/utf8.h"
 
 namespace quire::text {
@@ -133,6 +134,46 @@ class CharClassPreTokenizer final : public PreTokenizer {
   const SplitBehavior behavior_;
 };
 
+class WordsPreTokenizer final : public PreTokenizer {
+ public:
+  absl::Status Split(const Piece& piece, PieceSink sink) const override {
+    enum class Kind { kSpace, kWord, kOther };
+    size_t begin = 0;
+    Kind run = Kind::kSpace;
+    const auto emit = [&](size_t end) {
+      return run == Kind::kSpace ? absl::OkStatus() : EmitSpan(piece, {begin, end}, sink);
+    };
+    for (size_t pos = 0; pos < piece.text.size();) {
+      const size_t start = pos;
+      const char32_t c = NextChar(piece.text, &pos);
+      const Kind kind = IsWordChar(c) ? Kind::kWord : IsWhitespace(c) ? Kind::kSpace : Kind::kOther;
+      if (kind == run) continue;
+      if (absl::Status status = emit(start); !status.ok()) return status;
+      begin = start;
+      run = kind;
+    }
+    return emit(piece.text.size());
+  }
+};
+
+class FixedLengthPreTokenizer final : public PreTokenizer {
+ public:
+  explicit FixedLengthPreTokenizer(int64_t length) : length_(length) { CHECK_GT(length, 0); }
+
+  absl::Status Split(const Piece& piece, PieceSink sink) const override {
+    for (size_t begin = 0; begin < piece.text.size();) {
+      size_t end = begin;
+      for (int64_t i = 0; i < length_ && end < piece.text.size(); ++i) end += CharLength(piece.text[end]);
+      if (absl::Status status = EmitSpan(piece, {begin, end}, sink); !status.ok()) return status;
+      begin = end;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const int64_t length_;
+};
+
 LiteralOrRegex Gpt2Pattern() {
   absl::StatusOr<std::unique_ptr<const Regex>> regex = Regex::Compile(kGpt2Pattern);
   CHECK(regex.ok()) << regex.status();
@@ -206,6 +247,10 @@ PreTokenizerPtr MakeSplitPreTokenizer(LiteralOrRegex pattern, SplitBehavior beha
 }
 PreTokenizerPtr MakeCharClassPreTokenizer(bool (*is_match)(char32_t), SplitBehavior behavior) {
   return std::make_unique<CharClassPreTokenizer>(is_match, behavior);
+}
+PreTokenizerPtr MakeWordsPreTokenizer() { return std::make_unique<WordsPreTokenizer>(); }
+PreTokenizerPtr MakeFixedLengthPreTokenizer(int64_t length) {
+  return std::make_unique<FixedLengthPreTokenizer>(length);
 }
 PreTokenizerPtr MakeByteLevelPreTokenizer(const ByteLevelOptions& options) {
   return std::make_unique<ByteLevelPreTokenizer>(options);

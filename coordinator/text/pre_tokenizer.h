@@ -41,6 +41,12 @@ PreTokenizerPtr MakeSplitPreTokenizer(LiteralOrRegex pattern, SplitBehavior beha
 // Splits at each character of the class.
 PreTokenizerPtr MakeCharClassPreTokenizer(bool (*is_match)(char32_t), SplitBehavior behavior);
 
+// Keeps runs of word characters and runs of what is neither word nor whitespace.
+PreTokenizerPtr MakeWordsPreTokenizer();
+
+// Cuts after every `length` characters. Requires: length > 0.
+PreTokenizerPtr MakeFixedLengthPreTokenizer(int64_t length);
+
 struct ByteLevelOptions {
   bool add_prefix_space = false;
   bool use_regex = true;

@@ -27,7 +27,7 @@ struct Tokenizer::Impl {
 
   explicit Impl(TokenizerParts from) : parts(std::move(from)), pipeline(std::move(parts.decode_stages)) {}
 
-  absl::Status BuildTokens();
+  absl::Status BuildTokens(bool split_special);
 
   TokenizerParts parts;
   DecodePipeline pipeline;
@@ -38,8 +38,9 @@ struct Tokenizer::Impl {
   absl::optional<int32_t> eos_id;
 };
 
-absl::Status Tokenizer::Impl::BuildTokens() {
-  if (absl::Status status = added.Build(std::move(parts.added_tokens), parts.normalizer.get()); !status.ok()) {
+absl::Status Tokenizer::Impl::BuildTokens(bool split_special) {
+  if (absl::Status status = added.Build(std::move(parts.added_tokens), parts.normalizer.get(), split_special);
+      !status.ok()) {
     return status;
   }
   int32_t end_id = parts.vocabulary->end_id();
@@ -81,7 +82,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Load(const std::stri
   if (!parts.ok()) return parts.status();
 
   auto impl = std::make_unique<Impl>(*std::move(parts));
-  if (absl::Status status = impl->BuildTokens(); !status.ok()) {
+  if (absl::Status status = impl->BuildTokens(config->split_special_tokens); !status.ok()) {
     return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
   }
   const auto find = [&](const absl::optional<std::string>& token) -> absl::optional<int32_t> {

@@ -64,6 +64,7 @@ void ParseConfig(const JsonNode& root, TokenizerConfig* config) {
   config->add_bos_token = ParseFlag(root.At("add_bos_token"));
   config->add_eos_token = ParseFlag(root.At("add_eos_token"));
   config->add_prefix_space = ParseFlag(root.At("add_prefix_space"));
+  config->split_special_tokens = root.At("split_special_tokens").BoolOr(false);
 }
 
 void ParseAddedTokensFile(const JsonNode& root, TokenizerConfig* config) {

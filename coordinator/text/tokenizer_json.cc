@@ -7,11 +7,13 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/text/bpe_model.h"
 #include "coordinator/text/component_json.h"
 #include "coordinator/text/unigram_model.h"
+#include "coordinator/text/word_level_model.h"
 
 namespace quire::text {
 namespace {
@@ -102,21 +104,40 @@ void ParseUnigram(const JsonNode& node, TokenizerParts* parts) {
   parts->model = *std::move(model);
 }
 
+// Other alphabets than ASCII are unseen, and the reference's own counting of their bytes has changed.
+std::string ParseAffix(const JsonNode& node) {
+  if (node.is_null()) return "";
+  std::string affix = node.String();
+  if (!std::all_of(affix.begin(), affix.end(),
+                   [](char c) { return absl::ascii_isascii(static_cast<unsigned char>(c)); })) {
+    node.FailUnimplemented("an affix that is not ASCII is not supported");
+  }
+  return affix;
+}
+
+// The whole piece is a token or unknown.
+void ParseWordLevel(const JsonNode& node, TokenizerParts* parts) {
+  const JsonNode unk = node.At("unk_token");
+  const std::string unk_token = unk.is_null() ? "<unk>" : unk.String();
+  parts->vocabulary = ParseVocabulary(node.At("vocab"));
+  if (node.ok()) parts->model = std::make_unique<WordLevelModel>(parts->vocabulary.get(), unk_token);
+}
+
 // Fills vocabulary, model and pieces_are_bytes.
 void ParseModel(const JsonNode& node, bool ends_in_byte_level, TokenizerParts* parts) {
   const JsonNode type = node.At("type");
   const std::string name = type.is_null() ? "BPE" : type.String();
   if (name == "Unigram") return ParseUnigram(node, parts);
+  if (name == "WordLevel") return ParseWordLevel(node, parts);
   if (name != "BPE") type.FailUnimplemented(absl::StrCat("model of type '", name, "' is not supported"));
-  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    const JsonNode affix = node.At(key);
-    RefuseUnless(affix.is_null() || (affix.is_string() && affix.String().empty()), affix);
-  }
+  if (!node.ok()) return;
   const JsonNode dropout = node.At("dropout");
   RefuseUnless(dropout.is_null() || (dropout.value().is_number() && dropout.value().get<double>() == 0), dropout);
 
   BpeOptions options;
-  options.byte_level = ends_in_byte_level;
+  options.continuing_prefix = ParseAffix(node.At("continuing_subword_prefix"));
+  options.end_suffix = ParseAffix(node.At("end_of_word_suffix"));
+  options.byte_level = ends_in_byte_level && options.continuing_prefix.empty() && options.end_suffix.empty();
   options.fuse_unk = node.At("fuse_unk").BoolOr(false);
   options.byte_fallback = node.At("byte_fallback").BoolOr(false);
   options.ignore_merges = node.At("ignore_merges").BoolOr(false);
@@ -127,7 +148,7 @@ void ParseModel(const JsonNode& node, bool ends_in_byte_level, TokenizerParts* p
   absl::StatusOr<std::unique_ptr<const TokenModel>> model = BpeModel::Create(parts->vocabulary.get(), options);
   if (!model.ok()) return node.Fail(model.status());
   parts->model = *std::move(model);
-  parts->pieces_are_bytes = ends_in_byte_level && parts->model->encodes_bytes();
+  parts->pieces_are_bytes = parts->model->encodes_bytes();
 }
 
 std::vector<AddedToken> ParseAddedTokens(const JsonNode& node) {

@@ -80,7 +80,8 @@ TEST_P(TokenizerKindsTest, EncodesAndDecodesEveryLineAsTheLibrary) {
 INSTANTIATE_TEST_SUITE_P(Kinds, TokenizerKindsTest,
                          testing::Values("sp_unigram", "sp_unigram_unknown", "sp_unigram_spaces", "sp_bpe",
                                          "sp_bpe_unknown", "unigram_json", "unigram_json_bytes", "vocab_merges",
-                                         "vocab_merges_qwen2", "tiktoken_qwen", "tiktoken_glm4"),
+                                         "vocab_merges_qwen2", "tiktoken_qwen", "tiktoken_glm4", "bpe_affixes",
+                                         "bpe_suffix_bytes", "word_level", "byte_normalizer"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -117,6 +117,22 @@ TEST_F(TokenizerLoadTest, SideFilesAddTokensAndFlags) {
   EXPECT_THAT(Encode(**tokenizer, "b  <new>"), ElementsAre(6, 9, 2));
 }
 
+// The ids are the library's with encode_special_tokens set.
+TEST_F(TokenizerLoadTest, SpecialTokensInATextAreTextWhereTheConfigSaysSo) {
+  const json data = json::parse(std::ifstream("coordinator/text/testdata/byte_fallback/tokenizer.json"));
+  for (const bool split : {false, true}) {
+    Write("tokenizer_config.json", split ? R"({"split_special_tokens": true})" : "{}");
+    auto tokenizer = Load(data);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    const std::vector<int32_t> ids = Encode(**tokenizer, "x </s> y<s>");
+    if (split) {
+      EXPECT_THAT(ids, ElementsAre(1, 452, 123, 452, 63, 50, 316, 65, 452, 321, 63, 316, 65));
+    } else {
+      EXPECT_EQ(ids.back(), 1) << "the token <s>";
+    }
+  }
+}
+
 TEST_F(TokenizerLoadTest, SpecialTokensMapFillsWhatTheConfigLeavesOpen) {
   Write("special_tokens_map.json", R"({"eos_token": {"content": "</s>"}})");
   auto tokenizer = Load(SmallTokenizer());
@@ -174,7 +190,8 @@ TEST_F(TokenizerLoadTest, BrokenAndUnsupportedFilesNameTheKey) {
       {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "/////w=="})", kBroken,
        "precompiled_charsmap: a table of 4294967295 bytes in 0"},
       {"/model/dropout", "0.1", kUnsupported, "model.dropout"},
-      {"/model/end_of_word_suffix", R"("</w>")", kUnsupported, "model.end_of_word_suffix"},
+      {"/model/end_of_word_suffix", R"("\u00e9")", kUnsupported,
+       "model.end_of_word_suffix: an affix that is not ASCII"},
       {"/model/fuse_unk", "1", kBroken, "model.fuse_unk: expected true or false, found number"},
       {"/model/vocab/a", "-1", kBroken, "model.vocab: token 'a' has id -1"},
       {"/model/vocab/a", "5", kBroken, "both have id 5"},
@@ -187,7 +204,8 @@ TEST_F(TokenizerLoadTest, BrokenAndUnsupportedFilesNameTheKey) {
       {"/model/merges/0", R"("z b")", kBroken, "merges[0] needs the token 'z'"},
       {"/model/merges/0", R"("a b c")", kBroken, "model.merges[0]: expected two tokens"},
       {"/model/merges/0", "[1, 2]", kBroken, "model.merges[0]: expected two tokens"},
-      {"/normalizer", R"({"type": "Lowercase"})", kUnsupported, "normalizer of type 'Lowercase' is not supported"},
+      {"/normalizer", R"({"type": "StripAccents"})", kUnsupported,
+       "normalizer of type 'StripAccents' is not supported"},
       {"/normalizer", R"({})", kBroken, "normalizer.type: expected a string"},
       {"/normalizer/normalizers/1/pattern", R"({"String": ""})", kBroken, "normalizers[1].pattern: an empty pattern"},
       {"/pre_tokenizer", R"({"type": "BertPreTokenizer"})", kUnsupported, "'BertPreTokenizer' is not supported"},
@@ -201,7 +219,10 @@ TEST_F(TokenizerLoadTest, BrokenAndUnsupportedFilesNameTheKey) {
       {"/decoder/decoders/1", R"({"type": "WordPiece"})", kUnsupported, "decoder of type 'WordPiece' is not supported"},
       {"/decoder/decoders/1", "null", kBroken, "decoder.decoders[1]: expected an object, found null"},
       {"/decoder/decoders/3/start", "-1", kBroken, "-1 is outside 0 to"},
-      {"/post_processor", R"({"type": "BertProcessing"})", kUnsupported, "'BertProcessing' is not supported"},
+      {"/post_processor", R"({"type": "CtcProcessing"})", kUnsupported, "'CtcProcessing' is not supported"},
+      {"/post_processor", R"({"type": "BertProcessing"})", kBroken, "post_processor.cls: expected an array"},
+      {"/post_processor", R"({"type": "RobertaProcessing", "cls": ["<s>", 1], "sep": ["</s>", 70]})", kBroken,
+       "no token with id 70"},
       {"/post_processor/special_tokens/<s>/ids", "[999]", kBroken, "no token with id 999 (ids end at 9)"},
       {"/post_processor/single", "[]", kUnsupported, "the text exactly once"},
       {"/added_tokens/0/id", "-3", kBroken, "added_tokens[0].id: -3 is outside"},

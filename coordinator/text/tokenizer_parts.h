@@ -46,6 +46,7 @@ struct TokenizerConfig {
   absl::optional<bool> add_bos_token;
   absl::optional<bool> add_eos_token;
   absl::optional<bool> add_prefix_space;
+  bool split_special_tokens = false;  // special tokens that stand in a text are text like any other
 };
 
 }  // namespace quire::text

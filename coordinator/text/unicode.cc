@@ -120,6 +120,14 @@ bool IsPunctuation(char32_t c) {
   }
 }
 
+void AppendLower(char32_t c, std::string* out) {
+  if (c == 0x130) {
+    AppendChar('i', out);
+    return AppendChar(0x307, out);
+  }
+  AppendChar(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))), out);
+}
+
 size_t GraphemeEnd(absl::string_view text, size_t pos) {
   auto before = static_cast<utf8proc_int32_t>(NextChar(text, &pos));
   utf8proc_int32_t state = 0;

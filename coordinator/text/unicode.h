@@ -23,6 +23,9 @@ bool IsNumeric(char32_t c);
 // ASCII punctuation (symbols such as '+' too) or general category P*.
 bool IsPunctuation(char32_t c);
 
+// Appends the character's lower case, which is two characters for U+0130. No rule looks at its neighbours.
+void AppendLower(char32_t c, std::string* out);
+
 // Where the user-perceived character (extended grapheme cluster) that starts at text[pos] ends. Requires: pos < size.
 size_t GraphemeEnd(absl::string_view text, size_t pos);
 

@@ -26,6 +26,7 @@ import tiktoken
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from component_kinds import COMPONENT_KINDS
 from lines import make_corpus, make_lines
 from make_tokenizer_goldens import line_hash, write_json_lines
 from variants import LLAMA3_PATTERN, QWEN2_PATTERN
@@ -213,6 +214,13 @@ def write_tiktoken_kinds(out, vocab, lines):
                rows(LLAMA3_PATTERN, special, ["[gMASK]", "<sop>"], None))
 
 
+def write_component_kinds(out, corpus, lines):
+    for name, make in COMPONENT_KINDS.items():
+        tokenizer = make(corpus)
+        text = json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, separators=(",", ":")) + "\n"
+        write_kind(out / name, {"tokenizer.json": text.encode()}, reference_rows(tokenizer, lines))
+
+
 def main():
     for module in (tokenizers, sentencepiece, tiktoken):
         if module.__version__ != VERSIONS[module.__name__]:
@@ -230,6 +238,7 @@ def main():
     trained = write_sentencepiece_kinds(out, corpus, lines)
     write_unigram_json(out, corpus, lines, charsmap_of(trained["sp_unigram_unknown"]))
     write_byte_level_kinds(out, corpus, lines)
+    write_component_kinds(out, corpus, lines)
 
 
 if __name__ == "__main__":
