@@ -192,6 +192,12 @@ void Backend::Scale(const TensorView& x, float factor) {
   if (x.num_elements() > 0) DoScale(x, factor);
 }
 
+void Backend::Clamp(const TensorView& x, float limit) {
+  CheckRows("x", x, activation_dtype(), 2);
+  CHECK(limit > 0.0f) << limit;
+  if (x.num_elements() > 0) DoClamp(x, limit);
+}
+
 void Backend::SoftCap(const TensorView& x, float cap) {
   CheckRows("x", x, activation_dtype(), 2);
   CHECK(cap > 0.0f) << cap;

@@ -166,6 +166,9 @@ class Backend {
   // x *= factor. Shapes: [num_tokens, hidden].
   void Scale(const TensorView& x, float factor);
 
+  // x = min(max(x, -limit), limit). Shapes: [num_tokens, width]. Requires: limit > 0.
+  void Clamp(const TensorView& x, float limit);
+
   // x = cap * tanh(x / cap). Shapes: [num_tokens, width]. Requires: cap > 0.
   void SoftCap(const TensorView& x, float cap);
 
@@ -220,6 +223,7 @@ class Backend {
   virtual void DoActivate(ActivationKind kind, bool gated, const TensorView& x, const TensorView& out) = 0;
   virtual void DoAddResidual(const TensorView& x, const TensorView& y) = 0;
   virtual void DoScale(const TensorView& x, float factor) = 0;
+  virtual void DoClamp(const TensorView& x, float limit) = 0;
   virtual void DoSoftCap(const TensorView& x, float cap) = 0;
   virtual void DoGatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) = 0;
   virtual void DoCopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, const KvCacheView& cache) = 0;

@@ -263,7 +263,7 @@ TEST_P(BackendConformance, SoftCap) {
   }
 }
 
-TEST_P(BackendConformance, AddResidualScaleAndGather) {
+TEST_P(BackendConformance, AddResidualScaleClampAndGather) {
   for (const RowsCase& c : kRowsCases) {
     Guarded x(DType::kF32, {c.num_tokens, c.width});
     Guarded y(DType::kF32, {c.num_tokens, c.width}, 2);
@@ -279,6 +279,13 @@ TEST_P(BackendConformance, AddResidualScaleAndGather) {
     backend_->Scale(sum.view(), 0.3f);
     for (int64_t t = 0; t < c.num_tokens; ++t) {
       for (int64_t i = 0; i < c.width; ++i) ASSERT_EQ(sum.at(t, i), (x.at(t, i) + y.at(t, i)) * 0.3f);
+    }
+    sum.ExpectGuardsIntact();
+    backend_->Clamp(sum.view(), 0.2f);
+    for (int64_t t = 0; t < c.num_tokens; ++t) {
+      for (int64_t i = 0; i < c.width; ++i) {
+        ASSERT_EQ(sum.at(t, i), std::clamp((x.at(t, i) + y.at(t, i)) * 0.3f, -0.2f, 0.2f));
+      }
     }
     sum.ExpectGuardsIntact();
     if (c.num_tokens == 0) continue;

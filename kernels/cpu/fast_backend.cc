@@ -168,6 +168,13 @@ class FastBackend final : public Backend {
     });
   }
 
+  void DoClamp(const TensorView& x, float limit) override {
+    ForRows(x.dim(0), x.dim(1), [&](int64_t t) {
+      float* row = Row(x, t);
+      for (int64_t c = 0; c < x.dim(1); ++c) row[c] = std::clamp(row[c], -limit, limit);
+    });
+  }
+
   void DoSoftCap(const TensorView& x, float cap) override {
     ForRows(x.dim(0), x.dim(1), [&](int64_t t) { rows_.soft_cap(Row(x, t), cap, x.dim(1)); });
   }

@@ -277,6 +277,12 @@ class ReferenceBackend final : public Backend {
     }
   }
 
+  void DoClamp(const TensorView& x, float limit) override {
+    for (int64_t t = 0; t < x.dim(0); ++t) {
+      for (int64_t c = 0; c < x.dim(1); ++c) Row(x, t)[c] = std::clamp(Row(x, t)[c], -limit, limit);
+    }
+  }
+
   void DoSoftCap(const TensorView& x, float cap) override {
     for (int64_t t = 0; t < x.dim(0); ++t) {
       for (int64_t c = 0; c < x.dim(1); ++c) Row(x, t)[c] = cap * std::tanh(Row(x, t)[c] / cap);

@@ -3,6 +3,7 @@
 import torch
 import transformers
 
+import attention_cases
 import remote_cases
 
 TABLE = dict(vocab_size=67, bos_token_id=0, eos_token_id=1, pad_token_id=2)
@@ -72,6 +73,7 @@ FAMILIES = {
     "rope_yarn":
         ("Llama",
          dict(LONG, **rope("yarn", factor=4.0, original_max_position_embeddings=1024))),
+    **attention_cases.FAMILIES,
     **remote_cases.FAMILIES,
 }
 
@@ -79,6 +81,8 @@ FAMILIES = {
 def build(name):
     """A model in float32 with the library's weights."""
     prefix, fields = FAMILIES[name]
+    if callable(prefix):
+        return prefix(**fields)
     config = getattr(transformers, prefix + "Config")(**fields)
     return getattr(transformers, prefix + "ForCausalLM")._from_config(config,
                                                                      attn_implementation="eager",
@@ -90,7 +94,7 @@ def randomize(model, seed):
     embeddings N(0, 1) unless they are the head too or are scaled up."""
     generator = torch.Generator().manual_seed(seed)
     tables = {id(model.get_input_embeddings().weight)}
-    is_gemma = isinstance(model, transformers.GemmaForCausalLM)
+    is_gemma = type(model).__name__.startswith("Gemma")
     shrink = model.config.tie_word_embeddings or is_gemma
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):

@@ -25,6 +25,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+import attention_cases
 import expert_cases
 import family_cases
 import remote_cases
@@ -336,6 +337,8 @@ def make_family(root, name):
         config, state = remote_cases.FILES[name](config, state)
         state = {k: v.contiguous() for k, v in state.items()}
     write_single(root / name, config, state, (tensors, facts))
+    for other, files in attention_cases.ALSO.get(name, {}).items():
+        write_single(root / other, *files(config, state))
 
 
 def make_experts(root, name):

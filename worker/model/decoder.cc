@@ -7,6 +7,8 @@
 #include <numeric>
 #include <utility>
 
+#include "worker/model/alibi.h"
+
 namespace quire::worker {
 namespace {
 
@@ -39,6 +41,19 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(const DecoderOptions& o
     auto rope = RopeTable::Create(spec, backend);
     if (!rope.ok()) return rope.status();
     decoder->rope_ = std::move(*rope);
+  }
+  if (!spec.layer_has_window_rope.empty()) {
+    ModelSpec windowed = spec;
+    windowed.rope = spec.window_rope;
+    auto rope = RopeTable::Create(windowed, backend);
+    if (!rope.ok()) return rope.status();
+    decoder->window_rope_ = std::move(*rope);
+  }
+  if (spec.position == PositionKind::kAlibi) {
+    // Of all heads, then this rank's: a head's slope hangs on their number.
+    const std::vector<float> slopes = AlibiSlopes(spec.num_heads, spec.alibi_bias_max);
+    const auto first = slopes.begin() + shard.heads.begin / spec.head_dim;
+    decoder->alibi_slopes_.assign(first, first + shard.num_heads);
   }
   if (absl::Status s = decoder->Allocate(options); !s.ok()) return s;
   if (spec.experts.count > 0) {
@@ -131,10 +146,7 @@ absl::StatusOr<TensorView> Decoder::Forward(const ForwardBatch& batch, const ker
   const int64_t num_tokens = batch.token_ids.size();
   last_num_tokens_ = num_tokens;
   if (num_tokens == 0) return logits_.View(0);
-  if (rope_ != nullptr) {
-    const int32_t furthest = *std::max_element(batch.positions.begin(), batch.positions.end());
-    if (absl::Status s = rope_->Reach(furthest); !s.ok()) return s;
-  }
+  if (absl::Status s = ReachPositions(batch); !s.ok()) return s;
   const TensorView hidden = hidden_.View(num_tokens), attended = attended_.View(num_tokens);
   EmbedTokens(batch, hidden);
   const int64_t last = spec_.num_layers - 1;
@@ -145,6 +157,15 @@ absl::StatusOr<TensorView> Decoder::Forward(const ForwardBatch& batch, const ker
   if (absl::Status s = Attention(last, batch, cache, hidden, attended); !s.ok()) return s;
   // Past the last layer's keys and values only the wanted rows are read.
   return batch.logit_rows.empty() ? logits_.View(0) : RowLogits(batch.logit_rows);
+}
+
+absl::Status Decoder::ReachPositions(const ForwardBatch& batch) {
+  const int32_t furthest = *std::max_element(batch.positions.begin(), batch.positions.end());
+  for (RopeTable* rope : {rope_.get(), window_rope_.get()}) {
+    if (rope == nullptr) continue;
+    if (absl::Status s = rope->Reach(furthest); !s.ok()) return s;
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<TensorView> Decoder::RowLogits(absl::Span<const int32_t> rows) {
@@ -167,6 +188,7 @@ void Decoder::EmbedTokens(const ForwardBatch& batch, const TensorView& hidden) {
     backend_->Embed(weights_.embedding, 0, batch.token_ids, hidden);
   }
   if (spec_.embedding_scale != 1.0f) backend_->Scale(hidden, spec_.embedding_scale);
+  if (!weights_.embedding_norm.weight.empty()) Norm(weights_.embedding_norm, hidden, hidden);
   if (spec_.position != PositionKind::kLearned) return;
   const TensorView positions = scratch_.View(hidden.dim(0));
   backend_->Embed(weights_.positions, 0, batch.positions, positions);
@@ -180,8 +202,9 @@ absl::Status Decoder::Attention(int64_t layer, const ForwardBatch& batch, const 
   const int64_t num_tokens = hidden.dim(0), head_dim = spec_.head_dim;
   const int64_t num_heads = shard_.num_heads, num_kv_heads = shard_.num_kv_heads;
   const TensorView qkv = qkv_.View(num_tokens);
-  const TensorView normed = spec_.norms_follow ? hidden : Normed(weights.norm1, hidden);
-  backend_->MatMul(normed, *weights.qkv.weight, weights.qkv.bias, qkv);
+  const TensorView input = BlockInput(weights.norm1, hidden);
+  backend_->MatMul(input, *weights.qkv.weight, weights.qkv.bias, qkv);
+  if (spec_.qkv_limit > 0.0f) backend_->Clamp(qkv, spec_.qkv_limit);
   const TensorView query = AsHeads(qkv, 0, num_heads, head_dim);
   const TensorView key = AsHeads(qkv, num_heads * head_dim, num_kv_heads, head_dim);
   const TensorView value = AsHeads(qkv, (num_heads + num_kv_heads) * head_dim, num_kv_heads, head_dim);
@@ -191,16 +214,30 @@ absl::Status Decoder::Attention(int64_t layer, const ForwardBatch& batch, const 
     NormHeads(weights.query_norm, qkv, 0, num_heads);
     NormHeads(weights.key_norm, qkv, num_heads, num_kv_heads);
   }
-  if (rope_ != nullptr && (spec_.layer_has_rope.empty() || spec_.layer_has_rope[layer])) {
+  if (const RopeTable* rope = RopeOf(layer); rope != nullptr) {
     // Query and key heads are neighbours and turn alike: one call.
-    backend_->Rope(AsHeads(qkv, 0, num_heads + num_kv_heads, head_dim), rope_->cos_sin(), batch.positions);
+    backend_->Rope(AsHeads(qkv, 0, num_heads + num_kv_heads, head_dim), rope->cos_sin(), batch.positions);
   }
   backend_->StoreKv(key, value, batch.slot_mapping, layer, cache);
+  backend_->Attend(query, batch.attend, AttentionOf(layer), layer, cache, AsHeads(attended, 0, num_heads, head_dim));
+  return absl::OkStatus();
+}
+
+const RopeTable* Decoder::RopeOf(int64_t layer) const {
+  if (!spec_.layer_has_rope.empty() && !spec_.layer_has_rope[layer]) return nullptr;
+  const bool by_window = window_rope_ != nullptr && spec_.layer_has_window_rope[layer];
+  return by_window ? window_rope_.get() : rope_.get();
+}
+
+kernels::AttentionParams Decoder::AttentionOf(int64_t layer) const {
   kernels::AttentionParams params;
   params.scale = spec_.attention_scale;
   if (spec_.attention_scale_by_inverse_layer) params.scale /= static_cast<float>(layer + 1);
-  backend_->Attend(query, batch.attend, params, layer, cache, AsHeads(attended, 0, num_heads, head_dim));
-  return absl::OkStatus();
+  params.window = spec_.WindowOf(layer);
+  params.softcap = spec_.attention_softcap;
+  params.alibi_slopes = alibi_slopes_;
+  params.alibi_in_bf16 = spec_.alibi_in_bf16;
+  return params;
 }
 
 // Norms heads [first, first + count) of the fused projection in place, each for itself.
@@ -286,8 +323,8 @@ absl::Status Decoder::MixExperts(int64_t layer, const TensorView& hidden) {
 void Decoder::ActivateFfn(const LayerWeights& weights, const TensorView& hidden, const TensorView& activated) {
   const TensorView up = up_.View(hidden.dim(0));
   const NormWeights& norm = weights.norm2.weight.empty() ? weights.norm1 : weights.norm2;
-  const TensorView normed = spec_.norms_follow ? hidden : Normed(norm, hidden);
-  backend_->MatMul(normed, *weights.up.weight, weights.up.bias, up);
+  const TensorView input = BlockInput(norm, hidden);
+  backend_->MatMul(input, *weights.up.weight, weights.up.bias, up);
   backend_->Activate(spec_.activation, spec_.gated, up, activated);
 }
 
@@ -300,6 +337,13 @@ void Decoder::AddToResidual(const TensorView& summand, const NormWeights& norm, 
 
 void Decoder::Norm(const NormWeights& norm, const TensorView& x, const TensorView& out) {
   backend_->Norm(spec_.norm, x, norm.weight, norm.bias, spec_.norm_eps, out);
+}
+
+TensorView Decoder::BlockInput(const NormWeights& norm, const TensorView& hidden) {
+  if (spec_.norms_follow) return hidden;
+  if (!spec_.residual_from_norm) return Normed(norm, hidden);
+  Norm(norm, hidden, hidden);
+  return hidden;
 }
 
 TensorView Decoder::Normed(const NormWeights& norm, const TensorView& x) {
@@ -349,7 +393,7 @@ absl::StatusOr<TensorView> Decoder::Logits(const TensorView& hidden) {
   }
   if (shard_.world_size == 1) {
     backend_->MatMul(normed, *weights_.head.weight, weights_.head.bias, logits);
-    if (spec_.logits_scale != 1.0f) backend_->Scale(logits, spec_.logits_scale);
+    ShapeLogits(logits);
     return logits;
   }
   // Uneven shards travel padded to the largest; the padding is never read.
@@ -369,8 +413,13 @@ absl::StatusOr<TensorView> Decoder::Logits(const TensorView& hidden) {
     const ShardRange range = VocabRange(spec_, rank, shard_.world_size);
     backend_->GatherRows(part_of(rank), rows, kernels::SliceCols(logits, range.begin, range.count));
   }
-  if (spec_.logits_scale != 1.0f) backend_->Scale(logits, spec_.logits_scale);
+  ShapeLogits(logits);
   return logits;
+}
+
+void Decoder::ShapeLogits(const TensorView& logits) {
+  if (spec_.logits_scale != 1.0f) backend_->Scale(logits, spec_.logits_scale);
+  if (spec_.logits_softcap > 0.0f) backend_->SoftCap(logits, spec_.logits_softcap);
 }
 
 absl::Status Decoder::AllReduce(const TensorView& summand) {

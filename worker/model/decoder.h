@@ -59,6 +59,10 @@ class Decoder final : public Model {
   absl::Status Allocate(const DecoderOptions& options);
   absl::Status Allocate(int64_t rows, int64_t cols, Activations* out);
 
+  // Null where the layer's heads do not turn.
+  const RopeTable* RopeOf(int64_t layer) const;
+  kernels::AttentionParams AttentionOf(int64_t layer) const;
+  absl::Status ReachPositions(const ForwardBatch& batch);
   void CheckBatch(const ForwardBatch& batch, const kernels::KvCacheView& cache) const;
   void EmbedTokens(const ForwardBatch& batch, const kernels::TensorView& hidden);
   absl::Status Attention(int64_t layer, const ForwardBatch& batch, const kernels::KvCacheView& cache,
@@ -71,9 +75,12 @@ class Decoder final : public Model {
   void Norm(const NormWeights& norm, const kernels::TensorView& x, const kernels::TensorView& out);
   // The normed rows, in scratch_; x itself where there is no norm.
   kernels::TensorView Normed(const NormWeights& norm, const kernels::TensorView& x);
+  // What a block reads of the residual stream: normed in scratch_, normed in place, or as it is.
+  kernels::TensorView BlockInput(const NormWeights& norm, const kernels::TensorView& hidden);
   void NormHeads(const NormWeights& norm, const kernels::TensorView& qkv, int64_t first, int64_t count);
   absl::Status NormProjections(const LayerWeights& weights, const kernels::TensorView& qkv);
   absl::StatusOr<kernels::TensorView> Logits(const kernels::TensorView& hidden);
+  void ShapeLogits(const kernels::TensorView& logits);
   // out = x * w^T over all ranks, + bias. x holds the rank's columns.
   absl::Status SummedProduct(const kernels::TensorView& x, const SummedLinear& w, const kernels::TensorView& out);
   absl::Status AllReduce(const kernels::TensorView& summand);
@@ -84,8 +91,10 @@ class Decoder final : public Model {
   const ModelFacts facts_;
   kernels::Backend* const backend_;
   Communicator* const comm_;
-  std::unique_ptr<RopeTable> rope_;        // null without rotary positions
-  std::unique_ptr<ExpertsLayer> experts_;  // null without a mixture of experts
+  std::unique_ptr<RopeTable> rope_;         // null without rotary positions
+  std::unique_ptr<RopeTable> window_rope_;  // of layers that turn by it; null where all turn alike
+  std::vector<float> alibi_slopes_;         // of the rank's query heads; empty without ALiBi
+  std::unique_ptr<ExpertsLayer> experts_;   // null without a mixture of experts
 
   Activations hidden_;       // the residual stream
   Activations embedded_;     // embeddings that are to be projected, and rows that were

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "worker/loader/bounded_json.h"
+#include "worker/model/attention_spec.h"
 #include "worker/model/families_experts.h"
 
 namespace quire::worker {
@@ -42,18 +43,6 @@ absl::StatusOr<ActivationKind> FindActivation(const HfConfig& config, const std:
   return absl::UnimplementedError(absl::StrCat(config.file, ": activation '", Printable(name), "' is not supported"));
 }
 
-bool FlagOr(const HfConfig& config, const char* key, bool absent) {
-  const auto found = config.flags.find(key);
-  return found == config.flags.end() ? absent : found->second;
-}
-
-// The key may be null: the family has none.
-double NumberOr(const HfConfig& config, const char* key, double absent) {
-  if (key == nullptr) return absent;
-  const auto found = config.numbers.find(key);
-  return found == config.numbers.end() ? absent : found->second;
-}
-
 bool Holds(const Condition& condition, const HfConfig& config) {
   if (condition.kind == Condition::kNameHas) return absl::StrContains(config.name_or_path, condition.key);
   const auto flag = config.flags.find(condition.key);
@@ -75,6 +64,12 @@ absl::Status CheckFixedFlags(const FamilyRow& family, const HfConfig& config) {
     return absl::UnimplementedError(
         absl::StrCat(config.file, ": '", flag.key, "' ", flag.value ? "false" : "true", " is not supported"));
   }
+  for (const FixedString& fixed : family.fixed_strings) {
+    const auto found = config.strings.find(fixed.key);
+    if (found == config.strings.end() || (fixed.value != nullptr && found->second == fixed.value)) continue;
+    return absl::UnimplementedError(
+        absl::StrCat(config.file, ": '", fixed.key, "' '", Printable(found->second), "' is not supported"));
+  }
   return absl::OkStatus();
 }
 
@@ -94,7 +89,8 @@ absl::StatusOr<int64_t> IntegerOr(const HfConfig& config, const char* key, int64
 }
 
 absl::Status ReadHeads(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
-  spec->num_kv_heads = config.num_kv_heads.value_or(spec->num_heads);
+  spec->num_kv_heads =
+      config.num_kv_heads.value_or(family.default_num_kv_heads > 0 ? family.default_num_kv_heads : spec->num_heads);
   if (family.kv_heads_key != nullptr) {
     const absl::StatusOr<int64_t> heads = IntegerOr(config, family.kv_heads_key, 1, spec->num_heads);
     if (!heads.ok()) return heads.status();
@@ -115,16 +111,26 @@ absl::Status ReadHeads(const FamilyRow& family, const HfConfig& config, ModelSpe
 }
 
 absl::Status ReadSizes(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
-  if (absl::Status s = Require(config, "vocab_size", config.vocab_size, &spec->vocab_size); !s.ok()) return s;
+  const auto or_default = [](std::optional<int64_t> value, int64_t absent) {
+    return value.has_value() || absent == 0 ? value : absent;
+  };
+  const std::optional<int64_t> vocab_size = or_default(config.vocab_size, family.default_vocab_size);
+  const std::optional<int64_t> num_heads = or_default(config.num_heads, family.default_num_heads);
+  if (absl::Status s = Require(config, "vocab_size", vocab_size, &spec->vocab_size); !s.ok()) return s;
   if (absl::Status s = Require(config, "hidden_size", config.hidden_size, &spec->hidden_size); !s.ok()) return s;
   if (absl::Status s = Require(config, "num_hidden_layers", config.num_layers, &spec->num_layers); !s.ok()) return s;
-  if (absl::Status s = Require(config, "num_attention_heads", config.num_heads, &spec->num_heads); !s.ok()) return s;
-  std::optional<int64_t> max_position = config.max_position;
-  if (!max_position.has_value() && family.default_max_position > 0) max_position = family.default_max_position;
+  if (absl::Status s = Require(config, "num_attention_heads", num_heads, &spec->num_heads); !s.ok()) return s;
+  const std::optional<int64_t> max_position = or_default(config.max_position, family.default_max_position);
   if (absl::Status s = Require(config, "max_position_embeddings", max_position, &spec->max_position); !s.ok()) return s;
   std::optional<int64_t> ffn_size = config.ffn_size;
-  if (!ffn_size.has_value() && family.default_ffn_multiple > 0)
-    ffn_size = family.default_ffn_multiple * spec->hidden_size;
+  if (!ffn_size.has_value() && family.default_ffn_multiple > 0) {
+    const double multiple = NumberOr(config, family.ffn_multiple_key, static_cast<double>(family.default_ffn_multiple));
+    if (!(multiple >= 1.0 && multiple <= 64.0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(config.file, ": '", family.ffn_multiple_key, "' is ", multiple, ", must be in [1, 64]"));
+    }
+    ffn_size = static_cast<int64_t>(multiple * static_cast<double>(spec->hidden_size));
+  }
   if (absl::Status s = Require(config, "intermediate_size", ffn_size, &spec->ffn_size); !s.ok()) return s;
   if (spec->ffn_size % family.ffn_divisor != 0) {
     return absl::InvalidArgumentError(absl::StrCat(config.file, ": intermediate_size ", spec->ffn_size,
@@ -202,7 +208,7 @@ absl::Status ReadRope(const FamilyRow& family, const HfConfig& config, ModelSpec
   const HfRope& from = config.rope;
   RopeSpec& rope = spec->rope;
   rope.stored_in_neighbours = family.rope_in_neighbours;
-  rope.theta = from.theta.value_or(10000.0) * NumberOr(config, family.rope_base_ratio_key, 1.0);
+  rope.theta = from.theta.value_or(family.default_rope_theta) * NumberOr(config, family.rope_base_ratio_key, 1.0);
   if (!(rope.theta >= kThetaMin && rope.theta <= kThetaMax)) {
     return absl::InvalidArgumentError(
         absl::StrCat(config.file, ": rope base ", rope.theta, " is not in [", kThetaMin, ", ", kThetaMax, "]"));
@@ -234,18 +240,6 @@ absl::Status ReadRope(const FamilyRow& family, const HfConfig& config, ModelSpec
   return ReadRopeScaling(config, spec);
 }
 
-// A window is not computed: what is served ends where it would begin to hide keys, and up to there it changes nothing.
-void ClampToWindow(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
-  int64_t window = config.window.value_or(0);
-  if (!config.window_is_named) window = family.default_window;
-  const bool is_used = family.window == WindowUse::kAlways ||
-                       (family.window == WindowUse::kIfFlagged && FlagOr(config, "use_sliding_window", false));
-  if (!is_used || window == 0 || window >= spec->max_position) return;
-  LOG(WARNING) << config.file << ": 'sliding_window' " << window << " is not computed; of max_position_embeddings "
-               << spec->max_position << ", contexts up to the window are served";
-  spec->max_position = window;
-}
-
 // What the library computes further on depends on how a request was cut into steps: it is not served.
 void ClampToExactLength(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
   const double named = NumberOr(config, family.exact_length_key, spec->max_position);
@@ -263,6 +257,8 @@ void ReadScales(const FamilyRow& family, const HfConfig& config, ModelSpec* spec
     spec->attention_scale = 1.0f / std::sqrt(static_cast<float>(spec->head_dim));
   if (family.default_attention_scale > 0) spec->attention_scale = static_cast<float>(family.default_attention_scale);
   spec->attention_scale = static_cast<float>(NumberOr(config, family.attention_scale_key, spec->attention_scale));
+  const double root = NumberOr(config, family.attention_scale_root_key, family.default_attention_scale_root);
+  if (root > 0) spec->attention_scale = static_cast<float>(1.0 / std::sqrt(root));
   spec->attention_scale_by_inverse_layer = config.scale_attention_by_inverse_layer.value_or(false);
   spec->embedding_scale = static_cast<float>(NumberOr(config, family.embedding_scale_key, 1.0));
   spec->embedding_scale_is_root = family.embedding_scale_is_root;
@@ -299,10 +295,11 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
   if (absl::Status s = ReadSizes(family, config, &spec); !s.ok()) return s;
   spec.norm = family.norm;
   spec.norm_eps = static_cast<float>(config.norm_eps.value_or(family.default_norm_eps));
-  spec.position = family.position;
+  spec.position = PositionOf(family, config);
   if (spec.position == PositionKind::kRope) {
     if (absl::Status s = ReadRope(family, config, &spec); !s.ok()) return s;
   }
+  if (absl::Status s = ReadAttention(family, config, &spec); !s.ok()) return s;
   std::string activation_name = config.activation.value_or(family.default_activation);
   if (family.fixed_activation != nullptr) activation_name = family.fixed_activation;
   auto activation = FindActivation(config, activation_name);
@@ -320,9 +317,11 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
   if (family.parallel_key != nullptr) {
     spec.parallel_residual = FlagOr(config, family.parallel_key, family.default_parallel);
   }
+  if (family.residual_from_norm_key != nullptr) {
+    spec.residual_from_norm = FlagOr(config, family.residual_from_norm_key, false);
+  }
   ReadScales(family, config, &spec);
   if (absl::Status s = ReadExperts(family, config, &spec); !s.ok()) return s;
-  ClampToWindow(family, config, &spec);
   ClampToExactLength(family, config, &spec);
   return spec;
 }

@@ -79,8 +79,6 @@ TEST(ConfigValuesTest, WhatIsNotBuiltIsRefusedByName) {
       {"stablelm", "use_parallel_residual", true, "post_attention_layernorm.bias' F32[32] is not part"},
       {"falcon_new", "num_ln_in_parallel_attn", 1, "'transformer.h.0.input_layernorm.weight' is missing"},
       {"falcon_new", "num_ln_in_parallel_attn", 3, "architecture 'FalconForCausalLM' is not supported"},
-      {"falcon", "alibi", true, "'alibi' true is not supported"},
-      {"falcon_new", "alibi", true, "'alibi' true is not supported"},
       {"opt", "do_layer_norm_before", false, "'model.decoder.final_layer_norm.bias' F32[32] is not part"},
       {"opt_350m", "do_layer_norm_before", true, "'model.decoder.final_layer_norm.weight' is missing"},
       {"opt_350m", "word_embed_proj_dim", 32, "'model.decoder.embed_tokens.weight' is F32[67,16]"},
@@ -97,7 +95,6 @@ TEST(ConfigValuesTest, WhatIsNotBuiltIsRefusedByName) {
       {"qwen", "intermediate_size", 113, "intermediate_size 113 is not a multiple of 2"},
       {"internlm", "rotary", {{"type", "spiral"}}, "rope_type 'spiral' is not supported"},
       {"internlm", "rotary", {{"base", "high"}}, "'rotary.base' is"},
-      {"baichuan2", "max_position_embeddings", nullptr, "architecture 'BaichuanForCausalLM' is not supported"},
       {"starcoder2", "hidden_act", "quick_gelu", "activation 'quick_gelu' is not supported"},
       {"phi3", "rope_parameters", {{"rope_type", "longrope"}}, "rope_type 'longrope' is not supported"},
       {"smollm3", "no_rope_layers", {1, 0}, "'no_rope_layers' has 2 entries for 4 layers"},
@@ -127,29 +124,28 @@ TEST(ExactLengthTest, ContextsEndWhereTheLengthOfARequestWouldShow) {
   }
 }
 
-// Up to the window nothing is hidden, and further than that nothing is served.
-TEST(WindowTest, ContextsEndAtAWindowThatIsUsed) {
+// What the engine may free: only what no layer looks at again.
+TEST(WindowTest, ContextsGoOnBehindAWindow) {
   const struct {
     const char* model;
-    json change;  // merged into the config; null removes a key
-    int32_t max_model_len;
+    json change;
+    int32_t attention_window;
   } cases[] = {
-      {"mistral", json::object(), 320},
-      {"mistral", {{"sliding_window", 48}}, 48},
-      {"mistral", {{"sliding_window", nullptr}, {"max_position_embeddings", 8192}}, 4096},  // the class's own window
-      {"phi3", {{"sliding_window", 48}}, 48},
-      {"qwen2", {{"sliding_window", 48}, {"use_sliding_window", false}}, 320},
-      {"qwen2", {{"sliding_window", 48}, {"use_sliding_window", true}}, 48},
-      {"llama_gqa", {{"sliding_window", 48}}, 512},
+      {"mistral_window", json::object(), 13},
+      {"mistral_window", {{"sliding_window", nullptr}}, 0},
+      {"qwen2_window", json::object(), 0},
+      {"qwen2_window", {{"layer_types", nullptr}, {"max_window_layers", 0}}, 8},
+      {"llama_gqa", {{"sliding_window", 48}}, 0},
   };
   for (const auto& c : cases) {
     ModelFiles files(c.model);
-    files.config.merge_patch(c.change);
+    for (const auto& [key, value] : c.change.items()) files.config[key] = value;
     FixtureOptions options;
     options.model_dir = WriteDir("window", files);
     auto fixture = ModelFixture::Load(options);
     ASSERT_TRUE(fixture.ok()) << fixture.status();
-    EXPECT_EQ((*fixture)->facts().max_model_len, c.max_model_len) << c.model << " " << c.change;
+    EXPECT_EQ((*fixture)->facts().attention_window, c.attention_window) << c.model << " " << c.change;
+    EXPECT_EQ((*fixture)->facts().max_model_len, files.config["max_position_embeddings"]) << c.model;
   }
 }
 

@@ -54,6 +54,12 @@ struct FixedFlag {
   bool value;
 };
 
+// The same for a string; null: no string at all.
+struct FixedString {
+  const char* key;
+  const char* value;
+};
+
 // Something that a config says or leaves out.
 struct Condition {
   enum Kind : uint8_t { kIsThere, kIsAbsent, kEquals, kNameHas };
@@ -105,13 +111,43 @@ struct FamilyRow {
   const char* embed_size_key = nullptr;    // of an embedding's size; absent: the hidden size
 
   WindowUse window = WindowUse::kNever;
-  int64_t default_window = 0;      // where the key is absent; 0: none
+  int64_t default_window = 0;  // where the key is absent; 0: none
+  // Which layers have the window: those that "layer_types" names, if there is one; else all but every so manieth (0:
+  // all), but none before the first one.
+  bool windows_by_layer = false;
+  int64_t full_layer_interval = 0;
+  const char* full_layer_interval_key = nullptr;
+  const char* first_window_layer_key = nullptr;
+  int64_t default_first_window_layer = 0;
+  bool windows_where_no_rope = false;  // and no other layer
+  bool rope_where_windows = false;     // and in no other layer
   int64_t rope_free_interval = 0;  // every so manieth layer has no rope, unless "no_rope_layers" names them; 0: none
 
   // Beyond this number of tokens (null: none) the library's positions depend on the length of a request, if one of these
   // flags is true (absent: true): then no more are served.
   const char* exact_length_key = nullptr;
   std::vector<const char*> inexact_flags;
+
+  double default_rope_theta = 10000.0;
+  double default_window_rope_theta = 0;  // of the rope that layers with a window have for themselves; 0: the same rope
+
+  const char* alibi_key = nullptr;  // of a flag (absent: false) for ALiBi in place of `position`
+  const char* alibi_bias_max_key = nullptr;
+  bool alibi_in_bf16 = false;
+
+  int64_t default_vocab_size = 0;  // 0: the config must name one, as the next
+  int64_t default_num_heads = 0;
+  int64_t default_num_kv_heads = 0;  // 0: the number of heads
+  const char* ffn_multiple_key = nullptr;
+
+  const char* attention_softcap_key = nullptr;  // a null there means none
+  double default_attention_softcap = 0.0;
+  const char* logits_softcap_key = nullptr;
+  double default_logits_softcap = 0.0;
+  const char* attention_scale_root_key = nullptr;  // scores are scaled by this to the power of -1/2
+  double default_attention_scale_root = 0.0;
+  const char* qkv_limit_key = nullptr;
+  const char* residual_from_norm_key = nullptr;  // of a flag; absent: false
 
   bool head_rows_have_length_one = false;           // the head's rows count divided by their lengths
   const char* rope_position_divisor_key = nullptr;  // of what positions are divided by
@@ -132,9 +168,11 @@ struct FamilyRow {
   std::vector<std::vector<TensorRule>> expert_namings;
 
   std::vector<FixedFlag> fixed_flags;
+  std::vector<FixedString> fixed_strings;
   std::vector<TensorRule> tensors;
   std::vector<const char*> ignored_suffixes = {".rotary_emb.inv_freq", ".rotary_emb.cos_cached",
                                                ".rotary_emb.sin_cached"};  // of tensors that are no parameters
+  std::vector<const char*> ignored_prefixes;  // of tensors of other towers than the decoder
 };
 
 // By topic, each in its file; made of family_rule_builders.h.
@@ -142,6 +180,8 @@ std::vector<FamilyRow> LlamaLikeRows();   // family_rows_llama.cc
 std::vector<FamilyRow> LayerNormRows();   // family_rows_layer_norm.cc
 std::vector<FamilyRow> RemoteCodeRows();  // family_rows_remote.cc
 std::vector<FamilyRow> ExpertRows();      // family_rows_experts.cc
+std::vector<FamilyRow> AlibiRows();       // family_rows_alibi.cc
+std::vector<FamilyRow> WindowRows();      // family_rows_windows.cc
 
 // All of them, in no order that matters.
 const std::vector<FamilyRow>& Families();

@@ -111,7 +111,7 @@ void AddFalconMatrices(Rules* rules) {
   AddPlainMlp("{P}h.{N}.mlp.dense_h_to_4h", "{P}h.{N}.mlp.dense_4h_to_h", Bias::kMaybe, rules);
 }
 
-// The older decoder: one norm and one key head per layer; without ALiBi.
+// The older decoder: one norm per layer, or two one after the other; one key head or, with ALiBi, all.
 FamilyRow FalconRow() {
   FamilyRow row = LayerNormRow({"FalconForCausalLM"}, {"falcon"}, "gelu");
   row.prefixes = {"transformer."};
@@ -122,7 +122,8 @@ FamilyRow FalconRow() {
   row.kv_heads_by_multi_query = true;
   row.parallel_key = "parallel_attn";
   row.default_parallel = true;
-  row.fixed_flags = {{"alibi", false}};
+  row.alibi_key = "alibi";
+  row.alibi_in_bf16 = true;
   AddFalconMatrices(&row.tensors);
   AddNorm("{P}h.{N}.input_layernorm", Bias::kMust, Role::kNorm1, &row.tensors);
   AddNorm("{P}h.{N}.post_attention_layernorm", Bias::kMust, Role::kNorm2, &row.tensors, Need::kUnlessParallel);

@@ -16,18 +16,25 @@ FamilyRow MistralRow() {
   return row;
 }
 
+// Where the config asks for windows, the first layers go without.
+void AddLateWindows(FamilyRow* row) {
+  row->window = WindowUse::kIfFlagged;
+  row->default_window = 4096;
+  row->windows_by_layer = true;
+  row->first_window_layer_key = "max_window_layers";
+  row->default_first_window_layer = 28;
+}
+
 FamilyRow Qwen2Row() {
   FamilyRow row = PlainRow({"Qwen2ForCausalLM"}, {"qwen2"}, Bias::kMust, Bias::kNone, Bias::kNone);
-  row.window = WindowUse::kIfFlagged;
-  row.default_window = 4096;
+  AddLateWindows(&row);
   return row;
 }
 
 FamilyRow Qwen3Row() {
   FamilyRow row = PlainRow({"Qwen3ForCausalLM"}, {"qwen3"}, Bias::kMaybe, Bias::kMaybe, Bias::kNone);
   row.default_head_dim = 128;
-  row.window = WindowUse::kIfFlagged;
-  row.default_window = 4096;
+  AddLateWindows(&row);
   AddNorm("{P}layers.{N}.self_attn.q_norm", Bias::kNone, Role::kQueryNorm, &row.tensors);
   AddNorm("{P}layers.{N}.self_attn.k_norm", Bias::kNone, Role::kKeyNorm, &row.tensors);
   return row;
@@ -58,6 +65,8 @@ FamilyRow SmolLm3Row() {
   row.default_tied_head = true;
   row.rope_free_interval = 4;
   row.window = WindowUse::kIfFlagged;
+  row.windows_by_layer = true;
+  row.windows_where_no_rope = true;
   return row;
 }
 

@@ -16,7 +16,7 @@ FamilyRow BaichuanRow() {
 }
 
 // The 7B of the second generation. The 13B models have the same architecture's name and ALiBi in place of rope; their
-// config class knows no "max_position_embeddings".
+// config class knows no "max_position_embeddings" (family_rows_alibi.cc).
 FamilyRow Baichuan2Row() {
   FamilyRow row = BaichuanRow();
   row.architectures = {"BaichuanForCausalLM"};

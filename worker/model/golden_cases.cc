@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 std::string GoldenDir(const std::string& name) { return absl::StrCat("tests/goldens/", name); }
 
 std::vector<GoldenCase> GoldenCases() {
-  std::vector<GoldenCase> cases = {{"llama_gqa_sharded", "llama_gqa"}, {"gpt2_hub", "gpt2"}};
+  std::vector<GoldenCase> cases = {
+      {"llama_gqa_sharded", "llama_gqa"}, {"gpt2_hub", "gpt2"}, {"gemma3_multimodal", "gemma3"}};
   for (const fs::directory_entry& entry : fs::directory_iterator("tests/goldens")) {
     const std::string name = entry.path().filename().string();
     // The same weights in fewer tensors.

@@ -18,6 +18,7 @@ using Keys = std::initializer_list<const char*>;
 
 constexpr int64_t kConfigBytesMax = 4 << 20;
 constexpr int kArchitecturesMax = 16;
+constexpr int kLayersMax = 1024;
 constexpr int kEosIdsMax = 64;
 
 // Reads keys of one object and keeps the first complaint, so that a list of reads needs one check at its end.
@@ -129,16 +130,17 @@ void ReadArchitectures(Reader* reader, HfConfig* config) {
 
 void ReadSizes(Reader* reader, HfConfig* config) {
   reader->Int({"padded_vocab_size", "vocab_size"}, 1, 1 << 22, &config->vocab_size);
-  reader->Int({"hidden_size", "n_embd", "n_embed"}, 1, 1 << 17, &config->hidden_size);
-  reader->Int({"num_hidden_layers", "n_layer", "num_layers"}, 1, 1024, &config->num_layers);
-  reader->Int({"num_attention_heads", "n_head"}, 1, 4096, &config->num_heads);
+  reader->Int({"hidden_size", "n_embd", "n_embed", "d_model"}, 1, 1 << 17, &config->hidden_size);
+  reader->Int({"num_hidden_layers", "n_layer", "num_layers", "n_layers"}, 1, kLayersMax, &config->num_layers);
+  reader->Int({"num_attention_heads", "n_head", "n_heads"}, 1, 4096, &config->num_heads);
   reader->Int({"num_key_value_heads", "num_kv_heads"}, 1, 4096, &config->num_kv_heads);
   reader->Int({"head_dim", "kv_channels"}, 1, 1024, &config->head_dim);
   reader->Int({"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"}, 1, 1 << 20, &config->ffn_size);
-  reader->Int({"max_position_embeddings", "n_positions", "seq_length"}, 1, 1 << 24, &config->max_position);
+  reader->Int({"max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "model_max_length"}, 1, 1 << 24,
+              &config->max_position);
   reader->Double({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "layernorm_epsilon", "norm_epsilon"}, 0.0,
                  1.0, &config->norm_eps);
-  reader->String({"hidden_act", "activation_function", "activation"}, &config->activation);
+  reader->String({"hidden_activation", "hidden_act", "activation_function", "activation"}, &config->activation);
   reader->Bool({"tie_word_embeddings"}, &config->tied_head);
   reader->Bool({"scale_attn_weights"}, &config->scale_attention);
   reader->Bool({"scale_attn_by_inverse_layer_idx"}, &config->scale_attention_by_inverse_layer);
@@ -147,13 +149,27 @@ void ReadSizes(Reader* reader, HfConfig* config) {
 void ReadWindow(Reader* reader, const json& root, HfConfig* config) {
   reader->Int({"sliding_window"}, 1, 1 << 30, &config->window);
   config->window_is_named = root.contains("sliding_window");
+  std::string key;
+  const json* types = reader->Find({"layer_types"}, &key);
+  if (types == nullptr) return;
+  if (!types->is_array() || types->size() > kLayersMax) {
+    return reader->Wrong(key, *types, absl::StrCat("a list of at most ", kLayersMax, " kinds"));
+  }
+  for (const json& type : *types) {
+    if (type != "sliding_attention" && type != "full_attention") {
+      return reader->Wrong(key, *types, "a list of 'sliding_attention' and 'full_attention'");
+    }
+    config->window_of_layers.push_back(type == "sliding_attention");
+  }
 }
 
 void ReadRopeOfLayers(Reader* reader, HfConfig* config) {
   std::string key;
   const json* value = reader->Find({"no_rope_layers"}, &key);
   if (value == nullptr) return;
-  if (!value->is_array() || value->size() > 1024) return reader->Wrong(key, *value, "a list of at most 1024 flags");
+  if (!value->is_array() || value->size() > kLayersMax) {
+    return reader->Wrong(key, *value, absl::StrCat("a list of at most ", kLayersMax, " flags"));
+  }
   for (const json& item : *value) {
     if (item != 0 && item != 1) return reader->Wrong(key, *value, "a list of 0 and 1");
     config->rope_of_layers.push_back(item.get<int64_t>());
@@ -161,14 +177,17 @@ void ReadRopeOfLayers(Reader* reader, HfConfig* config) {
 }
 
 // Families name the ones that they understand (family_rows.h).
-void ReadFlagsAndNumbers(const json& root, HfConfig* config) {
-  for (const auto& [key, value] : root.items()) {
+void ReadValues(const json& object, const std::string& prefix, HfConfig* config) {
+  for (const auto& [name, value] : object.items()) {
+    const std::string key = prefix + name;
     if (value.is_boolean()) config->flags[key] = value.get<bool>();
     if (value.is_number()) config->numbers[key] = value.get<double>();
     const auto is_integer = [](const json& item) { return item.is_number_integer(); };
     if (value.is_array() && value.size() <= 1024 && std::all_of(value.begin(), value.end(), is_integer)) {
       config->lists[key] = value.get<std::vector<int64_t>>();
     }
+    if (value.is_string()) config->strings[key] = value.get<std::string>();
+    if (value.is_null()) config->nulls.insert(key);
   }
 }
 
@@ -200,13 +219,25 @@ void ReadRopeKeys(Reader* reader, HfRope* rope) {
 
 absl::Status ReadRope(absl::string_view file, Reader* reader, HfConfig* config) {
   HfRope& rope = config->rope;
+  HfRope window_rope;
   const json* v5 = reader->Object("rope_parameters");
   const json* v4 = v5 == nullptr ? reader->Object("rope_scaling") : nullptr;
   if (v5 != nullptr || v4 != nullptr) {
     Reader nested(file, v5 != nullptr ? *v5 : *v4, v5 != nullptr ? "rope_parameters." : "rope_scaling.");
-    ReadRopeKeys(&nested, &rope);
+    const json* full = nested.Object("full_attention");  // one object for each kind of layer
+    if (full == nullptr) ReadRopeKeys(&nested, &rope);
+    for (const auto& [name, out] : {std::make_pair("full_attention", &rope), {"sliding_attention", &window_rope}}) {
+      const json* of_kind = nested.Object(name);
+      if (of_kind == nullptr) continue;
+      Reader reader_of_kind(file, *of_kind, absl::StrCat("rope_parameters.", name, "."));
+      ReadRopeKeys(&reader_of_kind, out);
+      if (!reader_of_kind.status().ok()) return reader_of_kind.status();
+      if (out == &window_rope) config->window_rope = window_rope;
+    }
     if (!nested.status().ok()) return nested.status();
   }
+  reader->Double({"rope_local_base_freq"}, 1e-3, 1e12, &window_rope.theta);
+  if (window_rope.theta.has_value()) config->window_rope = window_rope;
   // InternLM's first version.
   if (const json* rotary = reader->Object("rotary"); rotary != nullptr) {
     Reader nested(file, *rotary, "rotary.");
@@ -248,7 +279,37 @@ void ReadTokenIds(Reader* reader, HfConfig* config) {
   if (bos.has_value() && config->bos_token_id < 0) config->bos_token_id = *bos;
 }
 
+absl::Status ReadDecoder(absl::string_view file, const json& object, bool is_nested, HfConfig* config) {
+  Reader reader(file, object, is_nested ? "text_config." : "");
+  if (is_nested) {
+    RefuseUnbuilt(&reader);
+    std::string key;
+    if (reader.Find({"quantization_config"}, &key) != nullptr) reader.Unimplemented(absl::StrCat("'", key, "'"));
+    ReadTokenIds(&reader, config);
+  }
+  ReadSizes(&reader, config);
+  ReadWindow(&reader, object, config);
+  ReadRopeOfLayers(&reader, config);
+  ReadValues(object, "", config);
+  if (const auto nested = object.find("attn_config"); nested != object.end() && nested->is_object()) {
+    ReadValues(*nested, "attn_config.", config);
+  }
+  return ReadRope(file, &reader, config);
+}
+
 }  // namespace
+
+bool FlagOr(const HfConfig& config, const char* key, bool absent) {
+  if (key == nullptr) return absent;
+  const auto found = config.flags.find(key);
+  return found == config.flags.end() ? absent : found->second;
+}
+
+double NumberOr(const HfConfig& config, const char* key, double absent) {
+  if (key == nullptr) return absent;
+  const auto found = config.numbers.find(key);
+  return found == config.numbers.end() ? absent : found->second;
+}
 
 absl::StatusOr<HfConfig> ParseHfConfig(absl::string_view file, absl::string_view config_json,
                                        absl::string_view generation_config_json) {
@@ -267,12 +328,10 @@ absl::StatusOr<HfConfig> ParseHfConfig(absl::string_view file, absl::string_view
   const json* quantization = reader.Object("quantization_config");
   if (quantization == nullptr) quantization = reader.Object("compression_config");
   if (quantization != nullptr) config.quantization_json = quantization->dump(-1, ' ', true);
-  ReadSizes(&reader, &config);
   ReadTokenIds(&reader, &config);
-  ReadWindow(&reader, root, &config);
-  ReadRopeOfLayers(&reader, &config);
-  ReadFlagsAndNumbers(root, &config);
-  if (absl::Status s = ReadRope(file, &reader, &config); !s.ok()) return s;
+  const json* text = reader.Object("text_config");
+  if (!reader.status().ok()) return reader.status();
+  if (absl::Status s = ReadDecoder(file, text == nullptr ? root : *text, text != nullptr, &config); !s.ok()) return s;
 
   if (!generation_config_json.empty()) {
     const absl::string_view generation_file = "generation_config.json";

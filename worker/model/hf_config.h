@@ -1,7 +1,7 @@
 // config.json and generation_config.json of a Hugging Face directory, read into one vocabulary of fields.
 //
 // Several names of one fact become one field here; what a family takes for an absent field stands in its row
-// (families.h).
+// (families.h). Where a config has a "text_config", that is the decoder's, and the sizes are read there.
 //
 // Thread rule: pure but for ReadHfConfig; any thread.
 #ifndef QUIRE_WORKER_MODEL_HF_CONFIG_H_
@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,18 +57,27 @@ struct HfConfig {
   std::optional<bool> scale_attention;  // false: scores are not divided by sqrt(head_dim)
   std::optional<bool> scale_attention_by_inverse_layer;
   HfRope rope;
-  std::optional<int64_t> window;                      // of attention, in tokens
-  bool window_is_named = false;                       // the key is there, maybe null
-  std::vector<int64_t> rope_of_layers;                // "no_rope_layers": 1 where a layer has rope
-  std::map<std::string, bool> flags;                  // every true or false of the file's outermost object, by key
-  std::map<std::string, double> numbers;              // every number, likewise
-  std::map<std::string, std::vector<int64_t>> lists;  // every list of at most 1024 integers, likewise
-  std::vector<int32_t> eos_token_ids;                 // both files, without repeats
+  std::optional<HfRope> window_rope;    // of layers with a window, where the config has one for them
+  std::optional<int64_t> window;        // of attention, in tokens
+  bool window_is_named = false;         // the key is there, maybe null
+  std::vector<bool> window_of_layers;   // "layer_types": true where a layer has the window
+  std::vector<int64_t> rope_of_layers;  // "no_rope_layers": 1 where a layer has rope
+  // Every value of the decoder's object by key, and of its "attn_config" by "attn_config.key".
+  std::map<std::string, bool> flags;
+  std::map<std::string, double> numbers;
+  std::map<std::string, std::vector<int64_t>> lists;  // of at most 1024 integers
+  std::map<std::string, std::string> strings;
+  std::set<std::string> nulls;
+  std::vector<int32_t> eos_token_ids;  // both files, without repeats
   int32_t bos_token_id = -1;
   std::string generation_config_json;  // "" if absent
   std::string quantization_json;       // "quantization_config"; "" if absent
   std::string file = "config.json";    // for messages
 };
+
+// A value of the decoder's object. The key may be null: the family has none.
+bool FlagOr(const HfConfig& config, const char* key, bool absent);
+double NumberOr(const HfConfig& config, const char* key, double absent);
 
 // Errors: INVALID_ARGUMENT naming key and value; UNIMPLEMENTED a feature that changes the result and is not built,
 // named.

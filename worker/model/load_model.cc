@@ -75,6 +75,7 @@ ModelFacts MakeFacts(const HfConfig& config, const ModelSpec& spec, const Weight
   ModelFacts facts;
   facts.vocab_size = static_cast<int32_t>(spec.vocab_size);
   facts.max_model_len = static_cast<int32_t>(spec.max_position);
+  facts.attention_window = static_cast<int32_t>(spec.OldestVisibleWindow());
   facts.eos_token_ids = config.eos_token_ids;
   facts.bos_token_id = config.bos_token_id;
   facts.model_type = config.model_type;

@@ -67,6 +67,11 @@ int32_t ModelFixture::BlockOf(int sequence_id, int64_t index) const {
   return (kMaxBlocksPerSequence - 1 - index) * kMaxSequences + sequence_id;
 }
 
+int64_t ModelFixture::NumUnseenBlocks(int64_t position) const {
+  const int64_t window = facts().attention_window;
+  return window == 0 ? 0 : std::max<int64_t>(0, position - window + 1) / block_size_;
+}
+
 void ModelFixture::CheckSlices(Rank* rank, const std::vector<int32_t>& rows, const std::vector<float>& whole) const {
   const int64_t vocab = rank->model->facts().vocab_size;
   for (size_t begin = 0; begin < rows.size(); begin += slice_rows_) {
@@ -85,6 +90,7 @@ LogitRows ModelFixture::Step(const std::vector<SequenceChunk>& chunks) {
   for (const SequenceChunk& chunk : chunks) {
     CHECK_LT(chunk.sequence_id, kMaxSequences);
     int64_t& length = lengths_[chunk.sequence_id];
+    const int64_t num_gone = NumUnseenBlocks(length);
     for (size_t i = 0; i < chunk.token_ids.size(); ++i, ++length) {
       const bool is_last = i + 1 == chunk.token_ids.size();
       if (chunk.rows == SequenceChunk::kAllRows || (chunk.rows == SequenceChunk::kLastRow && is_last)) {
@@ -96,7 +102,9 @@ LogitRows ModelFixture::Step(const std::vector<SequenceChunk>& chunks) {
     }
     query_start.push_back(token_ids.size());
     context_len.push_back(length);
-    for (int b = 0; b < kMaxBlocksPerSequence; ++b) block_tables.push_back(BlockOf(chunk.sequence_id, b));
+    for (int b = 0; b < kMaxBlocksPerSequence; ++b) {
+      block_tables.push_back(b < num_gone ? -1 : BlockOf(chunk.sequence_id, b));
+    }
   }
   ForwardBatch batch;
   batch.token_ids = token_ids;

@@ -69,6 +69,8 @@ class ModelFixture {
 
   ModelFixture() = default;
   int32_t BlockOf(int sequence_id, int64_t index) const;
+  // Leading blocks of which no layer sees a key from the position on: a step's table does not name them.
+  int64_t NumUnseenBlocks(int64_t position) const;
 
   void CheckSlices(Rank* rank, const std::vector<int32_t>& rows, const std::vector<float>& whole) const;
 

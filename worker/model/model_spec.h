@@ -2,6 +2,7 @@
 #ifndef QUIRE_WORKER_MODEL_MODEL_SPEC_H_
 #define QUIRE_WORKER_MODEL_MODEL_SPEC_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -9,7 +10,7 @@
 
 namespace quire::worker {
 
-enum class PositionKind : uint8_t { kLearned, kRope };
+enum class PositionKind : uint8_t { kLearned, kRope, kAlibi };
 enum class RopeScaling : uint8_t { kNone, kLinear, kLlama3, kYarn };
 
 // Rotary positions, half-split pairs: weights of neighbouring pairs are reordered on load. Source: transformers modeling_rope_utils.py.
@@ -57,11 +58,16 @@ struct ModelSpec {
   kernels::NormKind norm = kernels::NormKind::kRms;
   float norm_eps = 1e-5f;
   PositionKind position = PositionKind::kRope;
-  RopeSpec rope;  // of kRope
+  RopeSpec rope;                            // of kRope
+  std::vector<bool> layer_has_window_rope;  // [num_layers]; empty: all layers turn alike
+  RopeSpec window_rope;                     // of those layers
+  double alibi_bias_max = 8.0;              // of kAlibi: a head's slope is 2 to the power of -(its share of this)
+  bool alibi_in_bf16 = false;               // see AttentionParams
   kernels::ActivationKind activation = kernels::ActivationKind::kSilu;
   bool gated = true;
   bool tied_head = false;                  // the head is the embedding
   bool head_rows_have_length_one = false;  // the head's rows count divided by their lengths
+  bool residual_from_norm = false;         // what a block adds to is its normed input
   bool parallel_residual = false;          // attention and mlp read the same residual stream
   bool norms_follow = false;               // norm(x + f(x)) instead of x + f(norm(x))
   bool has_head_norm = true;               // if the family knows norms of queries and keys
@@ -72,6 +78,10 @@ struct ModelSpec {
   bool embedding_scale_is_root = false;  // sqrt(hidden_size) instead, rounded to the weights' type
   float residual_scale = 1.0f;           // of what attention and mlp add
   float logits_scale = 1.0f;
+  float logits_softcap = 0.0f;  // 0: none, as the next two
+  float attention_softcap = 0.0f;
+  float qkv_limit = 0.0f;                         // of the size of every element of queries, keys and values
+  std::vector<int64_t> layer_window;              // [num_layers], in tokens, 0: none; empty: no layer has one
   float attention_scale = 1.0f;                   // of the scores, before the softmax
   bool attention_scale_by_inverse_layer = false;  // divided by (layer index + 1) as well
 
@@ -79,6 +89,14 @@ struct ModelSpec {
 
   bool HasExperts(int64_t layer) const { return experts.count > 0 && experts.layers[layer]; }
   int64_t embed_cols() const { return embed_size > 0 ? embed_size : hidden_size; }
+  int64_t WindowOf(int64_t layer) const { return layer_window.empty() ? 0 : layer_window[layer]; }
+  // No layer looks further back than so many tokens, the newest included; 0: some layer sees them all. Keys and values
+  // of older tokens are never read again.
+  int64_t OldestVisibleWindow() const {
+    if (std::count(layer_window.begin(), layer_window.end(), 0) > 0) return 0;
+    return layer_window.empty() ? 0 : *std::max_element(layer_window.begin(), layer_window.end());
+  }
+
   // Of the table of learned positions.
   int64_t position_rows() const { return skipped_positions + max_position; }
 };

@@ -26,6 +26,7 @@ const RoleInfo kRoles[kNumRoles] = {
     {"key norm", Axis::kKeyNorm, Axis::kOne, Split::kRows},
     {"attention output norm", Axis::kHidden, Axis::kOne, Split::kNone},
     {"ffn output norm", Axis::kHidden, Axis::kOne, Split::kNone},
+    {"embedding norm", Axis::kHidden, Axis::kOne, Split::kNone},
     {"input projection", Axis::kHidden, Axis::kEmbed, Split::kNone},
     {"output projection", Axis::kEmbed, Axis::kHidden, Split::kNone},
     // Every rank routes for itself: the same inputs, the same bits, and nothing to exchange.

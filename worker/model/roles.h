@@ -33,6 +33,7 @@ enum class Role : uint8_t {
   kKeyNorm,
   kAttentionOutNorm,  // of what attention adds
   kFfnOutNorm,        // of what the mlp adds
+  kEmbeddingNorm,     // once per model: of what the embedding gives
   // Once per model, around it: between embeddings and a hidden size that differ.
   kProjectIn,
   kProjectOut,
@@ -47,7 +48,7 @@ enum class Role : uint8_t {
   kExpertUp,
   kExpertDown,
 };
-inline constexpr int kNumRoles = 27;
+inline constexpr int kNumRoles = 28;
 inline constexpr Role kFirstExpertRole = Role::kExpertGate;  // from here on, as many tensors as experts
 
 enum class Part : uint8_t { kWeight, kBias };

@@ -135,6 +135,9 @@ absl::Status Missing(const std::string& model_dir, const std::string& name, absl
 }
 
 bool IsIgnored(const FamilyRow& family, const std::string& name) {
+  for (const char* prefix : family.ignored_prefixes) {
+    if (absl::StartsWith(name, prefix)) return true;
+  }
   return std::any_of(family.ignored_suffixes.begin(), family.ignored_suffixes.end(),
                      [&](const char* suffix) { return absl::EndsWith(absl::StrCat(".", name), suffix); });
 }

@@ -355,6 +355,7 @@ absl::StatusOr<Weights> LoadWeights(const ModelSpec& spec, const Shard& shard, c
     loader.LoadNorm(Role::kAttentionOutNorm, layer, &weights.layers[layer].attention_out_norm);
     loader.LoadNorm(Role::kFfnOutNorm, layer, &weights.layers[layer].ffn_out_norm);
   }
+  loader.LoadNorm(Role::kEmbeddingNorm, 0, &weights.embedding_norm);
   loader.LoadNorm(Role::kFinalNorm, 0, &weights.final_norm);
   if (absl::Status s = loader.UploadVectors(); !s.ok()) return s;
   // After the head, whose packing releases the tensor that a tied embedding is.

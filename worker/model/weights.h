@@ -76,6 +76,7 @@ struct Weights {
   // of them.
   kernels::TensorView embedding;
   kernels::TensorView positions;  // empty without learned positions
+  NormWeights embedding_norm;     // empty where the model has none
   Linear project_in;              // empty unless embeddings have another size than the hidden state, as project_out
   NormWeights final_norm;         // empty where the model has none
   Linear project_out;
