@@ -15,6 +15,11 @@ constexpr absl::Duration kBetweenBars = absl::Milliseconds(500);
 constexpr absl::Duration kBetweenLines = absl::Seconds(2);
 constexpr int kBarWidth = 30;
 
+// A tenth more than before of what is to be loaded. The total is that of the ranks that have said theirs.
+bool NextStep(uint64_t before, uint64_t loaded, uint64_t total) {
+  return total > 0 && loaded >= before && (loaded - before) >= total / 10;
+}
+
 }  // namespace
 
 std::string ProgressBar(uint64_t loaded, uint64_t total) {
@@ -40,7 +45,8 @@ void LoadProgress::Update(int rank, uint64_t bytes_loaded, uint64_t bytes_total,
     sum.total += bytes.total;
   }
   if (complete && sum.loaded == last_loaded_) return;
-  if (!complete && now - last_shown_ < (is_terminal_ ? kBetweenBars : kBetweenLines)) return;
+  const bool is_next_line = NextStep(last_loaded_, sum.loaded, sum.total) && now - last_shown_ >= kBetweenLines;
+  if (!complete && !(is_terminal_ ? now - last_shown_ >= kBetweenBars : is_next_line)) return;
   last_shown_ = now;
   last_loaded_ = sum.loaded;
   const std::string bar = ProgressBar(sum.loaded, sum.total);

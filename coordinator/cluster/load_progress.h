@@ -1,7 +1,9 @@
 // Shows how far the ranks' loading is: a bar on standard error when that is a terminal, else log lines. The group's
 // thread only.
 //
-// Invariant P1: at most two updates a second, and one when all is loaded.
+// Invariants:
+//   P1  At most two updates a second, and one when all is loaded.
+//   P2  Lines are at least a tenth of the load apart, but for the last: some ten, however long it takes.
 #ifndef QUIRE_COORDINATOR_CLUSTER_LOAD_PROGRESS_H_
 #define QUIRE_COORDINATOR_CLUSTER_LOAD_PROGRESS_H_
 

@@ -31,5 +31,18 @@ TEST(LoadProgressTest, AtMostTwiceASecondAndOnceAtTheEnd) {
   EXPECT_EQ(shown.back(), '\n');
 }
 
+TEST(LoadProgressTest, SomeTenLinesHoweverLongItTakes) {
+  testing::internal::CaptureStderr();
+  {
+    LoadProgress progress(1, /*is_terminal=*/false);
+    for (int i = 1; i <= 10000; ++i) progress.Update(0, i, 10000, absl::UnixEpoch() + i * absl::Seconds(3));
+  }
+  const std::string shown = testing::internal::GetCapturedStderr();
+  const auto lines = std::count(shown.begin(), shown.end(), '\n');
+  EXPECT_GE(lines, 9) << shown;
+  EXPECT_LE(lines, 12) << shown;
+  EXPECT_NE(shown.find("100 %"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace quire::cluster

@@ -1,19 +1,17 @@
 #include "worker/loader/checkpoint.h"
 
 #include <glog/logging.h>
-#include <sched.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "worker/loader/bounded_json.h"
+#include "worker/loader/parallel_shares.h"
 #include "worker/loader/torch_file.h"
 
 namespace quire::worker {
@@ -80,25 +78,6 @@ absl::StatusOr<std::vector<CheckpointTensor>> ReadTorch(const std::string& path,
     tensors.push_back({std::move(tensor.entry), &file, data, std::move(tensor.strides), nullptr, {}});
   }
   return tensors;
-}
-
-// All rows, shared out over the processors: a matrix of a quantised model takes longer to widen than to pack.
-void ComputeAll(const ComputedRows& rows, float* out) {
-  constexpr int64_t kThreadsMax = 16, kElementsPerThread = 1 << 18;
-  cpu_set_t cpus;
-  const int num_cpus = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-  const int64_t num_rows = rows.num_rows(), num_cols = rows.num_cols();
-  if (num_rows * num_cols == 0) return;
-  const int64_t num_threads = std::clamp<int64_t>(num_rows * num_cols / kElementsPerThread, 1,
-                                                  std::clamp<int64_t>(num_cpus, 1, std::min(kThreadsMax, num_rows)));
-  const auto share = [&](int64_t thread) {
-    const int64_t begin = num_rows * thread / num_threads, end = num_rows * (thread + 1) / num_threads;
-    rows.Compute(begin, end - begin, out + begin * num_cols);
-  };
-  std::vector<std::thread> threads;
-  for (int64_t thread = 1; thread < num_threads; ++thread) threads.emplace_back(share, thread);
-  share(0);
-  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace
@@ -213,7 +192,11 @@ const uint8_t* Checkpoint::Data(const CheckpointTensor& tensor) {
     std::unique_ptr<float[]>& values = computed_[tensor.entry.name];
     if (values == nullptr) {
       values.reset(new float[tensor.size_bytes() / sizeof(float)]);  // not zeroed first
-      ComputeAll(*tensor.computed, values.get());
+      const ComputedRows& rows = *tensor.computed;
+      // Widening takes longer than packing.
+      ForShares(rows.num_rows(), rows.num_cols(), [&](int64_t begin, int64_t end) {
+        rows.Compute(begin, end - begin, values.get() + begin * rows.num_cols());
+      });
     }
     return reinterpret_cast<const uint8_t*>(values.get());
   }

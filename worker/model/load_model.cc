@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/half.h"
 #include "worker/loader/checkpoint.h"
-#include "worker/loader/quantization.h"
 #include "worker/model/decoder.h"
+#include "worker/model/dense_options.h"
 #include "worker/model/families.h"
 #include "worker/model/hf_config.h"
 #include "worker/model/model.h"
@@ -55,13 +55,7 @@ float RoundedTo(DType dtype, float value) {
 // Widens what is quantised, and says what that costs.
 absl::Status MakeDenseTensors(const LoadOptions& options, const HfConfig& config, const FamilyRow& family,
                               Checkpoint* checkpoint) {
-  DenseOptions dense;
-  dense.model_dir = options.model_dir;
-  dense.config_json = config.quantization_json;
-  for (const TensorRule& rule : family.tensors) {
-    dense.transposed = dense.transposed || rule.layout == Layout::kConcatTransposed;
-  }
-  auto report = MakeDense(dense, checkpoint);
+  auto report = MakeDense(MakeDenseOptions(options.model_dir, config, family), checkpoint);
   if (!report.ok()) return report.status();
   if (report->num_tensors > 0 && options.rank == 0) {
     LOG(WARNING) << options.model_dir << ": " << report->num_tensors << " matrices are quantised (" << report->method
@@ -69,6 +63,14 @@ absl::Status MakeDenseTensors(const LoadOptions& options, const HfConfig& config
                  << (2 * report->elements >> 20) << " MiB of memory at 16 bits";
   }
   return absl::OkStatus();
+}
+
+// A trained weight is hardly ever zero; one that is quantised is often.
+void LogZeros(const LoadOptions& options, double zero_share) {
+  constexpr double kPruned = 0.01;
+  if (zero_share < kPruned) return;
+  LOG(INFO) << options.model_dir << ": " << 100 * zero_share << " % of rank " << options.rank
+            << "'s weights are zero (pruned); they are computed with like all others";
 }
 
 ModelFacts MakeFacts(const HfConfig& config, const ModelSpec& spec, const Weights& weights) {
@@ -83,6 +85,7 @@ ModelFacts MakeFacts(const HfConfig& config, const ModelSpec& spec, const Weight
   facts.dtype = kernels::DTypeName(weights.stored);
   facts.weight_bytes = weights.matrix_bytes;
   facts.flops_per_token = 2.0 * static_cast<double>(weights.matrix_elements);
+  facts.zero_share = static_cast<double>(weights.source_zeros) / static_cast<double>(weights.source_elements);
   facts.generation_config_json = config.generation_config_json;
   return facts;
 }
@@ -120,6 +123,8 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options, ker
   if (!weights.ok()) return weights.status();
 
   ModelFacts facts = MakeFacts(*config, *spec, *weights);
+  const bool is_quantised = binding->Get(Role::kQuery, Part::kWeight).source->computed != nullptr;
+  if (!is_quantised) LogZeros(options, facts.zero_share);
   DecoderOptions decoder_options;
   decoder_options.max_num_batched_tokens = options.max_num_batched_tokens;
   decoder_options.max_num_logit_rows = options.max_num_logit_rows;

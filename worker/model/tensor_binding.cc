@@ -172,24 +172,38 @@ std::vector<RowSpan> SpansOf(const BoundTensor& bound, int64_t begin, int64_t co
 absl::StatusOr<TensorBinding> TensorBinding::Bind(const FamilyRow& family, const ModelSpec& spec,
                                                   const std::string& model_dir, const Checkpoint& checkpoint) {
   TensorBinding binding(spec);
-  std::set<std::string> understood;
-  const std::string prefix = FindPrefix(family, checkpoint);
-  for (const TensorRule& rule : RulesOf(family, spec, prefix, checkpoint)) {
-    absl::Status s = binding.BindRule(rule, spec, prefix, model_dir, checkpoint, &understood);
-    if (!s.ok()) return s;
-  }
-  for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (understood.count(name) != 0 || IsIgnored(family, name)) continue;
-    return absl::InvalidArgumentError(absl::StrCat(tensor.file->path(), ": tensor '", Printable(name), "' ",
-                                                   DescribeEntry(tensor.entry), " is not part of this architecture (",
-                                                   spec.num_layers, " layers)"));
-  }
+  std::vector<absl::Status> problems;
+  binding.BindAll(family, spec, model_dir, checkpoint, &problems);
+  if (!problems.empty()) return problems.front();
   return binding;
 }
 
-absl::Status TensorBinding::BindRule(const TensorRule& rule, const ModelSpec& spec, const std::string& prefix,
-                                     const std::string& model_dir, const Checkpoint& checkpoint,
-                                     std::set<std::string>* understood) {
+std::vector<absl::Status> TensorBinding::FindProblems(const FamilyRow& family, const ModelSpec& spec,
+                                                      const std::string& model_dir, const Checkpoint& checkpoint) {
+  TensorBinding binding(spec);
+  std::vector<absl::Status> problems;
+  binding.BindAll(family, spec, model_dir, checkpoint, &problems);
+  return problems;
+}
+
+void TensorBinding::BindAll(const FamilyRow& family, const ModelSpec& spec, const std::string& model_dir,
+                            const Checkpoint& checkpoint, std::vector<absl::Status>* problems) {
+  std::set<std::string> understood;
+  const std::string prefix = FindPrefix(family, checkpoint);
+  for (const TensorRule& rule : RulesOf(family, spec, prefix, checkpoint)) {
+    BindRule(rule, spec, prefix, model_dir, checkpoint, &understood, problems);
+  }
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (understood.count(name) != 0 || IsIgnored(family, name)) continue;
+    problems->push_back(absl::InvalidArgumentError(
+        absl::StrCat(tensor.file->path(), ": tensor '", Printable(name), "' ", DescribeEntry(tensor.entry),
+                     " is not part of this architecture (", spec.num_layers, " layers)")));
+  }
+}
+
+void TensorBinding::BindRule(const TensorRule& rule, const ModelSpec& spec, const std::string& prefix,
+                             const std::string& model_dir, const Checkpoint& checkpoint,
+                             std::set<std::string>* understood, std::vector<absl::Status>* problems) {
   const std::vector<int64_t> layers = LayersOf(rule, spec);
   const int64_t num_experts = IsPerExpert(rule) ? spec.experts.count : 1;
   size_t num_found = 0;
@@ -203,19 +217,25 @@ absl::Status TensorBinding::BindRule(const TensorRule& rule, const ModelSpec& sp
     }
     const CheckpointTensor* tensor = checkpoint.Find(name);
     if (tensor == nullptr) {
-      if (rule.need != Need::kMaybe) return Missing(model_dir, name, "");
-      if (num_found > 0) return Missing(model_dir, name, ", although earlier layers have it");
+      if (rule.need != Need::kMaybe) {
+        problems->push_back(Missing(model_dir, name, ""));
+      } else if (num_found > 0) {
+        problems->push_back(Missing(model_dir, name, ", although earlier layers have it"));
+      }
       continue;
     }
-    if (rule.need == Need::kMaybe && num_found != i) {
-      return Missing(model_dir, NameOf(rule, prefix, layers[0]), absl::StrCat(", although layer ", layer, " has it"));
+    if (rule.need == Need::kMaybe && num_found == 0 && i > 0) {
+      const std::string first = NameOf(rule, prefix, layers[0]);
+      problems->push_back(Missing(model_dir, first, absl::StrCat(", although layer ", layer, " has it")));
     }
     ++num_found;
-    if (absl::Status s = CheckTensor(rule, spec, *tensor); !s.ok()) return s;
+    if (absl::Status s = CheckTensor(rule, spec, *tensor); !s.ok()) {
+      problems->push_back(std::move(s));
+      continue;
+    }
     const int64_t num_held = rule.layout == Layout::kExperts ? spec.experts.count : 1;
     for (int64_t e = 0; e < num_held; ++e) BindRoles(rule, spec, *tensor, layer, expert + e);
   }
-  return absl::OkStatus();
 }
 
 bool TurnsByHead(Role role) {

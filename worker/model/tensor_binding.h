@@ -53,6 +53,10 @@ class TensorBinding final {
   static absl::StatusOr<TensorBinding> Bind(const FamilyRow& family, const ModelSpec& spec,
                                             const std::string& model_dir, const Checkpoint& checkpoint);
 
+  // All that Bind could complain of, in its order: the first is what it says. Empty: it binds.
+  static std::vector<absl::Status> FindProblems(const FamilyRow& family, const ModelSpec& spec,
+                                                const std::string& model_dir, const Checkpoint& checkpoint);
+
   // Requires: layer 0 for a role that occurs once per model, expert 0 for one that is no expert's.
   const BoundTensor& Get(Role role, Part part, int64_t layer = 0, int64_t expert = 0) const;
 
@@ -61,8 +65,10 @@ class TensorBinding final {
 
   explicit TensorBinding(const ModelSpec& spec)
       : num_experts_(spec.experts.count), bound_(IndexOf(Role::kEmbedding, Part::kWeight, spec.num_layers, 0)) {}
-  absl::Status BindRule(const TensorRule& rule, const ModelSpec& spec, const std::string& prefix,
-                        const std::string& model_dir, const Checkpoint& checkpoint, std::set<std::string>* understood);
+  void BindAll(const FamilyRow& family, const ModelSpec& spec, const std::string& model_dir,
+               const Checkpoint& checkpoint, std::vector<absl::Status>* problems);
+  void BindRule(const TensorRule& rule, const ModelSpec& spec, const std::string& prefix, const std::string& model_dir,
+                const Checkpoint& checkpoint, std::set<std::string>* understood, std::vector<absl::Status>* problems);
   void BindRoles(const TensorRule& rule, const ModelSpec& spec, const CheckpointTensor& tensor, int64_t layer,
                  int64_t expert);
   BoundTensor& At(Role role, Part part, int64_t layer, int64_t expert);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/half.h"
+#include "worker/model/zero_count.h"
 
 namespace quire::worker {
 namespace {
@@ -171,6 +172,8 @@ void WeightLoader::AppendSlices(Role role, const PackJob& job, std::vector<Tenso
     TensorView part = kernels::SliceRows(view, span.begin, (span.count - 1) * span.step + 1);
     part.shape[0] = span.count;
     part.stride[0] *= span.step;
+    weights_->source_elements += part.num_elements();
+    weights_->source_zeros += CountZeros(part);
     parts->push_back(role == Role::kHead && spec_.head_rows_have_length_one ? UnitRows(part) : part);
   }
 }

@@ -87,6 +87,8 @@ struct Weights {
   // What a decode step of one sequence reads: of experts its share, as they are chosen alike on average.
   int64_t matrix_bytes = 0;
   int64_t matrix_elements = 0;
+  int64_t source_elements = 0;  // that were read for the matrices
+  int64_t source_zeros = 0;     // of those
 
   std::unique_ptr<kernels::Buffer> vectors;  // behind the norms and biases
   std::unique_ptr<Checkpoint> checkpoint;    // behind the views of the mapping
