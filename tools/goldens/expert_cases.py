@@ -24,6 +24,28 @@ FAMILIES = {
                      num_experts_per_tok=2,
                      sliding_window=None,
                      **rope(theta=1e6))),
+    "qwen2_moe": ("Qwen2Moe",
+                  dict(GATED,
+                       num_hidden_layers=3,
+                       num_experts=6,
+                       num_experts_per_tok=3,
+                       moe_intermediate_size=12,
+                       shared_expert_intermediate_size=20,
+                       mlp_only_layers=[1],
+                       **rope())),
+    # Heads that three and six ranks share out too.
+    "qwen3_moe": ("Qwen3Moe",
+                  dict(WIDE_HEADS,
+                       num_attention_heads=12,
+                       num_key_value_heads=1,
+                       head_dim=8,
+                       num_hidden_layers=2,
+                       num_experts=8,
+                       num_experts_per_tok=2,
+                       moe_intermediate_size=12,
+                       decoder_sparse_step=2,
+                       norm_topk_prob=True,
+                       **rope(theta=1e6))),
 }
 
 

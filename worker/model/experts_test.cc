@@ -49,11 +49,32 @@ TEST_P(ExpertsTest, SameBitsHoweverTheRanksShare) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ExpertsTest, ::testing::Combine(::testing::Values("mixtral"), ::testing::Bool()),
+INSTANTIATE_TEST_SUITE_P(Models, ExpertsTest,
+                         ::testing::Combine(::testing::Values("mixtral", "qwen2_moe", "qwen3_moe"), ::testing::Bool()),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param)) +
                                   (std::get<1>(info.param) ? "_reference" : "_fast");
                          });
+
+// Degrees that no quarter fits give sums of their own, close by.
+TEST(ExpertParallelTest, AnyDegreeAgrees) {
+  FixtureOptions options;
+  options.model_dir = Dir("qwen3_moe");
+  const std::vector<int32_t> prompt = ToIds(ReadGolden(options.model_dir + "/golden.safetensors").at("prompt_24"));
+  const LogitRows alone = RowsOf(options, prompt);
+  for (const int world_size : {3, 6}) {
+    for (const bool expert_parallel : {false, true}) {
+      options.world_size = world_size;
+      options.expert_parallel = expert_parallel;
+      const LogitRows rows = RowsOf(options, prompt);
+      for (size_t r = 0; r < rows.size(); ++r) {
+        for (size_t i = 0; i < rows[r].size(); ++i) {
+          ASSERT_NEAR(rows[r][i], alone[r][i], 1e-5) << world_size << " ranks, " << r << "," << i;
+        }
+      }
+    }
+  }
+}
 
 TEST(ExpertParallelTest, RefusesWhatDoesNotFit) {
   FixtureOptions options;
@@ -61,6 +82,11 @@ TEST(ExpertParallelTest, RefusesWhatDoesNotFit) {
   options.expert_parallel = true;
   EXPECT_TRUE(absl::IsInvalidArgument(StatusOf(options)));
   EXPECT_THAT(std::string(StatusOf(options).message()), HasSubstr("the model has no experts"));
+  options.model_dir = Dir("qwen3_moe");
+  options.world_size = 12;
+  EXPECT_TRUE(absl::IsInvalidArgument(StatusOf(options)));
+  EXPECT_THAT(std::string(StatusOf(options).message()),
+              HasSubstr("expert parallel degree 12 is larger than the number of experts of 8"));
 }
 
 TEST(ExpertsConfigTest, WrongValuesAreRefusedByName) {
@@ -75,6 +101,7 @@ TEST(ExpertsConfigTest, WrongValuesAreRefusedByName) {
       {"num_experts_per_tok", 6, "'num_experts_per_tok' is 6, there are 5 experts"},
       {"num_experts_per_tok", nullptr, "'num_experts_per_tok' is missing"},
       {"num_local_experts", 6, "block_sparse_moe.gate.weight"},
+      {"intermediate_size", 3, "'intermediate_size' is 3, must be an integer in [4, "},
   };
   for (const auto& c : cases) {
     ModelFiles files("mixtral");

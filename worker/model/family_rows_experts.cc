@@ -47,8 +47,52 @@ FamilyRow MixtralRow() {
   return row;
 }
 
+// The rules of layers that have a plain mlp, in models that have both kinds.
+void AddMlpOfPlainLayers(Rules* rules) {
+  const size_t begin = rules->size();
+  AddGatedMlp(Bias::kNone, rules);
+  for (size_t i = begin; i < rules->size(); ++i) (*rules)[i].layers = InLayers::kWithMlp;
+}
+
+// The newer naming: one attention, `mlp.` in front of either kind.
+FamilyRow MixedRow(const char* architecture, const char* model_type, Bias qkv_bias, Bias output_bias) {
+  FamilyRow row;
+  row.architectures = {architecture};
+  row.model_types = {model_type};
+  row.window = WindowUse::kIfFlagged;
+  row.default_window = 4096;
+  row.experts.ffn_size = "moe_intermediate_size";
+  row.experts.renormalize = "norm_topk_prob";
+  row.expert_namings = {ExpertByExpert("{P}layers.{N}.mlp.gate.weight", "{P}layers.{N}.mlp.experts.", "gate_proj",
+                                       "up_proj", "down_proj"),
+                        StackedExperts()};
+  AddFrame(Bias::kNone, &row.tensors);
+  AddAttention("{P}layers.{N}.self_attn.", "o_proj", qkv_bias, output_bias, &row.tensors);
+  AddMlpOfPlainLayers(&row.tensors);
+  return row;
+}
+
+FamilyRow Qwen2MoeRow() {
+  FamilyRow row = MixedRow("Qwen2MoeForCausalLM", "qwen2_moe", Bias::kMaybe, Bias::kNone);
+  row.experts.shared_ffn_size = "shared_expert_intermediate_size";
+  const std::string mlp = "{P}layers.{N}.mlp.";
+  AddExpertRule(mlp + "shared_expert.gate_proj.weight", Layout::kConcat, {Role::kSharedGate}, &row.tensors);
+  AddExpertRule(mlp + "shared_expert.up_proj.weight", Layout::kConcat, {Role::kSharedUp}, &row.tensors);
+  AddExpertRule(mlp + "shared_expert.down_proj.weight", Layout::kConcat, {Role::kSharedDown}, &row.tensors);
+  AddExpertRule(mlp + "shared_expert_gate.weight", Layout::kConcat, {Role::kSharedSwitch}, &row.tensors);
+  return row;
+}
+
+FamilyRow Qwen3MoeRow() {
+  FamilyRow row = MixedRow("Qwen3MoeForCausalLM", "qwen3_moe", Bias::kMaybe, Bias::kMaybe);
+  row.default_head_dim = 128;
+  AddNorm("{P}layers.{N}.self_attn.q_norm", Bias::kNone, Role::kQueryNorm, &row.tensors);
+  AddNorm("{P}layers.{N}.self_attn.k_norm", Bias::kNone, Role::kKeyNorm, &row.tensors);
+  return row;
+}
+
 }  // namespace
 
-std::vector<FamilyRow> ExpertRows() { return {MixtralRow()}; }
+std::vector<FamilyRow> ExpertRows() { return {MixtralRow(), Qwen2MoeRow(), Qwen3MoeRow()}; }
 
 }  // namespace quire::worker

@@ -147,7 +147,10 @@ void ReadSizes(Reader* reader, HfConfig* config) {
 }
 
 void ReadWindow(Reader* reader, const json& root, HfConfig* config) {
-  reader->Int({"sliding_window"}, 1, 1 << 30, &config->window);
+  // Beside a flag that turns it off, libraries write 0 for none.
+  const auto flag = root.find("use_sliding_window"), window = root.find("sliding_window");
+  const bool is_off = flag != root.end() && *flag == false && window != root.end() && *window == 0;
+  if (!is_off) reader->Int({"sliding_window"}, 1, 1 << 30, &config->window);
   config->window_is_named = root.contains("sliding_window");
   std::string key;
   const json* types = reader->Find({"layer_types"}, &key);
