@@ -170,6 +170,7 @@ absl::Status Formation::Load() {
   load->set_kv_cache_memory_bytes(options_.load.kv_cache_memory_bytes);
   load->set_swap_space_bytes(options_.load.swap_space_bytes);
   load->set_speculative_model(options_.load.speculative_model);
+  load->set_enable_expert_parallel(options_.load.enable_expert_parallel);
   load->set_max_logit_rows(options_.load.max_logit_rows);
   load->set_collective(collective_);
   load->set_collective_name(CollectiveName(epoch_));

@@ -38,8 +38,9 @@ namespace quire::cluster {
 struct LoadOptions {
   std::string model_dir;  // as the ranks' hosts see it
   std::string dtype = "auto";
-  std::string speculative_model;  // directory of the draft model, "" = none
-  uint32_t block_size = 16;       // tokens
+  std::string speculative_model;        // directory of the draft model, "" = none
+  bool enable_expert_parallel = false;  // ranks hold whole experts instead of a part of each
+  uint32_t block_size = 16;             // tokens
   uint32_t max_num_seqs = 256;
   uint32_t max_num_batched_tokens = 2048;
   uint32_t max_model_len = 0;               // tokens, 0 = the model's

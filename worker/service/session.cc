@@ -240,6 +240,7 @@ absl::Status Session::LoadShard(const v1::Load& load) {
   options.dtype = load.dtype().empty() ? "auto" : load.dtype();
   options.rank = static_cast<int>(join_.rank());
   options.world_size = static_cast<int>(join_.world_size());
+  options.expert_parallel = load.enable_expert_parallel();
   options.max_num_batched_tokens = load.max_num_batched_tokens();
   options.max_num_logit_rows = MaxLogitRows(load);
   options.progress = [this](int64_t loaded, int64_t total) { ReportProgress(loaded, total); };
@@ -272,6 +273,7 @@ absl::Status Session::LoadDraft(const v1::Load& load, LoadOptions options) {
     return absl::OkStatus();
   }
   options.model_dir = load.speculative_model();
+  options.expert_parallel = false;  // asked for the model, whose experts are many
   options.max_num_logit_rows = load.max_num_seqs();
   options.progress = nullptr;
   const std::string key = ShardKey(options);
