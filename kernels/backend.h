@@ -188,7 +188,7 @@ class Backend {
   void ExpertMatMul(const TensorView& x, absl::Span<const Weight* const> experts, const TensorView& row_start,
                     const TensorView& row_token, const TensorView& out);
 
-  // out[t] = sum over t's choices of weight * row, in the order of E2, of the rows that are here. `extra`, optional,
+  // out[t] = sum over t's picks of weight * row, in the order of E2, of the rows that are here. `extra`, optional,
   // joins the sum of `extra_quarter` behind its experts. Shapes: rows [num_tokens * num_chosen, hidden]; extra, out
   // [num_tokens, hidden].
   void CombineExperts(const TensorView& rows, const ExpertRouting& routing, int64_t num_experts,

@@ -14,7 +14,7 @@ void CheckI32(const char* what, const TensorView& t, int64_t size) {
   CHECK(t.contiguous()) << what << " has stride " << t.stride[0];
 }
 
-void CheckChoices(const char* what, const TensorView& t, DType dtype, int64_t num_tokens, int64_t num_chosen) {
+void CheckPicks(const char* what, const TensorView& t, DType dtype, int64_t num_tokens, int64_t num_chosen) {
   CheckRows(what, t, dtype, 2);
   CheckDim(what, t, 0, num_tokens);
   CheckDim(what, t, 1, num_chosen);
@@ -22,9 +22,9 @@ void CheckChoices(const char* what, const TensorView& t, DType dtype, int64_t nu
 
 void CheckRouting(const ExpertRouting& routing, int64_t num_tokens, int64_t num_experts) {
   const int64_t num_chosen = routing.ids.dim(1);
-  CheckChoices("ids", routing.ids, DType::kI32, num_tokens, num_chosen);
-  CheckChoices("weights", routing.weights, DType::kF32, num_tokens, num_chosen);
-  CheckChoices("rows", routing.rows, DType::kI32, num_tokens, num_chosen);
+  CheckPicks("ids", routing.ids, DType::kI32, num_tokens, num_chosen);
+  CheckPicks("weights", routing.weights, DType::kF32, num_tokens, num_chosen);
+  CheckPicks("rows", routing.rows, DType::kI32, num_tokens, num_chosen);
   CheckI32("row_token", routing.row_token, num_tokens * num_chosen);
   CHECK(num_chosen >= 1 && num_chosen <= num_experts) << num_chosen << " of " << num_experts << " experts";
 }

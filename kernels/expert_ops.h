@@ -2,7 +2,7 @@
 // added. Plain data; any thread.
 //
 // Invariants:
-//   E1  A choice depends on the token's own router logits only: softmax in f32 over all experts, the largest
+//   E1  Which experts a token goes to depends on the token's own router logits only: softmax in f32 over all experts, the largest
 //       probabilities, of equal ones the lower id.
 //   E2  Sums over experts have one order, whatever the number of ranks and wherever the experts lie: the experts in
 //       quarters by id, inside a quarter by ascending id, the quarters as ((0 + 1) + (2 + 3)) (docs/decisions/0020).
@@ -31,7 +31,7 @@ struct RouteParams {
 struct ExpertRouting {
   TensorView ids;        // [num_tokens, num_chosen] i32, ascending in a token
   TensorView weights;    // [num_tokens, num_chosen] f32
-  TensorView rows;       // [num_tokens, num_chosen] i32: the choice's row; -1 where the expert lies elsewhere
+  TensorView rows;       // [num_tokens, num_chosen] i32: the pick's row; -1 where the expert lies elsewhere
   TensorView row_token;  // [num_tokens * num_chosen] i32; what lies behind the last row is undefined
   TensorView row_start;  // [num_local + 1] i32: first row of each expert; last: the number of rows
 };

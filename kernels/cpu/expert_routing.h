@@ -8,7 +8,7 @@
 
 namespace quire::kernels::cpu {
 
-// The choices of one token (E1), by ascending id. Shapes: logits [num_experts]; ids, weights [num_chosen].
+// The picks of one token (E1), by ascending id. Shapes: logits [num_experts]; ids, weights [num_chosen].
 void ChooseExperts(const float* logits, int64_t num_experts, int64_t num_chosen, bool renormalize, int32_t* ids,
                    float* weights);
 

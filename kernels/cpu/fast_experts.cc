@@ -81,13 +81,13 @@ void CombineExpertsOn(const TensorView& rows, const ExpertRouting& routing, int6
       const int32_t* row_of = routing.rows.as<int32_t>() + t * routing.rows.stride[0];
       const float* weight_of = routing.weights.as<float>() + t * routing.weights.stride[0];
       CombineJob job;
-      int64_t count = 0, choice = 0;
+      int64_t count = 0, pick = 0;
       for (int64_t quarter = 0; quarter < kExpertQuarters; ++quarter) {
         job.quarter_begin[quarter] = count;
-        for (; choice < num_chosen && ids[choice] < QuarterBegin(num_experts, quarter + 1); ++choice) {
-          if (row_of[choice] < 0) continue;
-          sources[count] = rows.as<float>() + row_of[choice] * rows.stride[0];
-          weights[count++] = weight_of[choice];
+        for (; pick < num_chosen && ids[pick] < QuarterBegin(num_experts, quarter + 1); ++pick) {
+          if (row_of[pick] < 0) continue;
+          sources[count] = rows.as<float>() + row_of[pick] * rows.stride[0];
+          weights[count++] = weight_of[pick];
         }
       }
       job.quarter_begin[kExpertQuarters] = count;

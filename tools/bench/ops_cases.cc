@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/half.h"
+#include "tools/bench/ops_experts.h"
 
 namespace quire::bench {
 namespace {
@@ -60,16 +61,6 @@ constexpr int64_t kBatches[] = {1, 4, 16, 32, 512};
 // Weights of a real step come from memory, not from a cache: copies of a matrix are used in turn until they are this
 // big.
 constexpr int64_t kColdBytes = int64_t{200} << 20;
-
-std::vector<float> RandomFloats(int64_t count, float scale) {
-  std::vector<float> values(count);
-  uint32_t state = 12345;
-  for (float& v : values) {
-    state = state * 1664525u + 1013904223u;
-    v = (static_cast<float>(state >> 8) * 0x1p-24f - 0.5f) * 2 * scale;
-  }
-  return values;
-}
 
 OpCase MatMulOp(const Shape& shape, const Matrix& m, int64_t batch, DType stored) {
   OpCase op;
@@ -232,6 +223,16 @@ void AddSampleOps(const Shape& shape, std::vector<OpCase>* ops) {
 
 }  // namespace
 
+std::vector<float> RandomFloats(int64_t count, float scale) {
+  std::vector<float> values(count);
+  uint32_t state = 12345;
+  for (float& v : values) {
+    state = state * 1664525u + 1013904223u;
+    v = (static_cast<float>(state >> 8) * 0x1p-24f - 0.5f) * 2 * scale;
+  }
+  return values;
+}
+
 std::vector<OpCase> AllOpCases(DType stored) {
   std::vector<OpCase> ops;
   for (const Shape& shape : kShapes) {
@@ -249,6 +250,7 @@ std::vector<OpCase> AllOpCases(DType stored) {
     for (int64_t batch : {1, 16, 512}) AddRowOps(shape, batch, &ops);
     AddSampleOps(shape, &ops);
   }
+  AddExpertOps(stored, &ops);
   return ops;
 }
 

@@ -19,6 +19,9 @@ struct OpCase {
   std::function<std::function<void()>(kernels::Backend*)> prepare;
 };
 
+// The same numbers for the same arguments, in [-scale, scale).
+std::vector<float> RandomFloats(int64_t count, float scale);
+
 // Weights and caches are stored as `stored`.
 std::vector<OpCase> AllOpCases(kernels::DType stored);
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tools/bench/ops_experts.h"
 
 namespace quire::bench {
 namespace {
@@ -117,6 +118,7 @@ std::string CheckAgainstReference(Backend* backend) {
                        {"Norm", RunNorm},
                        {"Activate", RunSilu},
                        {"Rope", RunRope},
+                       {"Experts", RunExperts},
                        {"Sample", RunSample}}) {
     const std::vector<float> expected = op.run(reference.get());
     const std::vector<float> got = op.run(backend);

@@ -1,6 +1,6 @@
 """The tiny mixtures of experts of make_goldens.py: their weights, and what makes a seed good.
 
-A token's choice of experts is a step function: where two experts are nearly alike for it, another order of additions may
+Which experts a token goes to is a step function: where two experts are nearly alike for it, another order of additions may
 choose the other one, and all that follows differs. So a seed is taken only where the last expert that is chosen and the
 first that is not lie apart: by MARGIN everywhere, by NARROW_MARGIN on the prompt that is also run in bfloat16.
 """

@@ -41,20 +41,20 @@ absl::StatusOr<std::unique_ptr<ExpertsLayer>> ExpertsLayer::Create(const ModelSp
 
 absl::Status ExpertsLayer::Allocate(int64_t max_rows) {
   const ExpertsSpec& experts = spec_.experts;
-  const int64_t choices = max_rows * experts.chosen, ffn = shard_.expert_ffn.count, shared = shard_.shared_ffn.count;
+  const int64_t picks = max_rows * experts.chosen, ffn = shard_.expert_ffn.count, shared = shard_.shared_ffn.count;
   const struct {
     Memory* out;
     int64_t elements;
   } wanted[] = {
       {&logits_, max_rows * experts.count},
-      {&ids_, choices},
-      {&chosen_weights_, choices},
-      {&rows_, choices},
-      {&row_token_, choices},
+      {&ids_, picks},
+      {&chosen_weights_, picks},
+      {&rows_, picks},
+      {&row_token_, picks},
       {&row_start_, shard_.experts.count + 1},
-      {&up_, choices * 2 * ffn},
-      {&activated_, choices * ffn},
-      {&products_, choices * spec_.hidden_size},
+      {&up_, picks * 2 * ffn},
+      {&activated_, picks * ffn},
+      {&products_, picks * spec_.hidden_size},
       {&shared_up_, max_rows * 2 * shared},
       {&shared_activated_, max_rows * shared},
       {&shared_product_, shared > 0 ? max_rows * spec_.hidden_size : 0},
@@ -110,12 +110,12 @@ TensorView ExpertsLayer::Share(int64_t layer, const TensorView& normed) {
   return quarter(0);
 }
 
-// activated = act(up(normed)), one row for each choice of an expert that is here.
+// activated = act(up(normed)), one row for each pick of an expert that is here.
 void ExpertsLayer::Up(const Grouped& layer, const TensorView& normed, const kernels::ExpertRouting& routing) {
-  const int64_t num_choices = routing.row_token.dim(0), ffn = shard_.expert_ffn.count;
-  const TensorView up = up_.View(num_choices, 2 * ffn);
+  const int64_t num_picks = routing.row_token.dim(0), ffn = shard_.expert_ffn.count;
+  const TensorView up = up_.View(num_picks, 2 * ffn);
   backend_->ExpertMatMul(normed, layer.up, routing.row_start, routing.row_token, up);
-  backend_->Activate(spec_.activation, /*gated=*/true, up, activated_.View(num_choices, ffn));
+  backend_->Activate(spec_.activation, /*gated=*/true, up, activated_.View(num_picks, ffn));
 }
 
 void ExpertsLayer::SharedUp(const ExpertsWeights& weights, const TensorView& normed) {
@@ -132,10 +132,10 @@ void ExpertsLayer::SharedUp(const ExpertsWeights& weights, const TensorView& nor
 // of a quarter of columns comes in at that quarter of experts, which the same rank has where experts are shared out.
 void ExpertsLayer::Quarter(const Grouped& layer, size_t part, const kernels::ExpertRouting& routing,
                            const TensorView& out) {
-  const int64_t num_choices = routing.row_token.dim(0), num_rows = out.dim(0);
+  const int64_t num_picks = routing.row_token.dim(0), num_rows = out.dim(0);
   const SummedLinear::Part& columns = layer.weights->down[0].parts[part];
-  const TensorView activated = activated_.View(num_choices, shard_.expert_ffn.count);
-  const TensorView products = products_.View(num_choices, spec_.hidden_size);
+  const TensorView activated = activated_.View(num_picks, shard_.expert_ffn.count);
+  const TensorView products = products_.View(num_picks, spec_.hidden_size);
   backend_->ExpertMatMul(kernels::SliceCols(activated, columns.begin, columns.weight->cols()), layer.down[part],
                          routing.row_start, TensorView(), products);
   TensorView shared;

@@ -20,14 +20,21 @@ ModelSpec Spec(int64_t num_heads, int64_t num_kv_heads) {
   spec.head_dim = 16;
   spec.ffn_size = 83;
   spec.max_position = 512;
+  spec.experts.count = 10;
+  spec.experts.chosen = 2;
+  spec.experts.ffn_size = 51;
+  spec.experts.shared_ffn_size = 41;
+  spec.experts.layers = {true, true};
   return spec;
 }
 
-constexpr Role kAllRoles[] = {Role::kEmbedding,  Role::kPositions, Role::kFinalNorm, Role::kHead,
-                              Role::kNorm1,      Role::kQuery,     Role::kKey,       Role::kValue,
-                              Role::kOutput,     Role::kNorm2,     Role::kGate,      Role::kUp,
-                              Role::kDown,       Role::kQueryNorm, Role::kKeyNorm,   Role::kAttentionOutNorm,
-                              Role::kFfnOutNorm, Role::kProjectIn, Role::kProjectOut};
+constexpr Role kAllRoles[] = {Role::kEmbedding,  Role::kPositions, Role::kFinalNorm,  Role::kHead,
+                              Role::kNorm1,      Role::kQuery,     Role::kKey,        Role::kValue,
+                              Role::kOutput,     Role::kNorm2,     Role::kGate,       Role::kUp,
+                              Role::kDown,       Role::kQueryNorm, Role::kKeyNorm,    Role::kAttentionOutNorm,
+                              Role::kFfnOutNorm, Role::kProjectIn, Role::kProjectOut, Role::kRouter,
+                              Role::kSharedGate, Role::kSharedUp,  Role::kSharedDown, Role::kSharedSwitch,
+                              Role::kExpertGate, Role::kExpertUp,  Role::kExpertDown};
 
 // P1 over every role, degree and head count.
 TEST(ShardTest, RanksTileEveryAxisInOrder) {
@@ -80,6 +87,30 @@ TEST(ShardTest, QueriesFindTheirKeyHeadOnTheirRank) {
   }
 }
 
+// Experts are shared out whole, or each of them by columns; on two and four ranks both begin and end at quarters.
+TEST(ShardTest, ExpertsOrTheirColumnsAreSharedOut) {
+  const ModelSpec spec = Spec(8, 8);
+  for (const int world_size : {1, 2, 4, 8}) {
+    int64_t next = 0;
+    for (int rank = 0; rank < world_size; ++rank) {
+      const Shard columns = *MakeShard(spec, rank, world_size), experts = *MakeShard(spec, rank, world_size, true);
+      EXPECT_EQ(columns.experts.begin, 0);
+      EXPECT_EQ(columns.experts.count, 10);
+      EXPECT_EQ(ShardRows(experts, spec, Role::kExpertUp).count, 51);
+      EXPECT_EQ(ShardCols(experts, spec, Role::kExpertDown).count, 51);
+      EXPECT_EQ(experts.shared_ffn.count, columns.shared_ffn.count) << "the shared mlp is split by columns either way";
+      EXPECT_EQ(experts.experts.begin, next);
+      next += experts.experts.count;
+      if (world_size > 4) continue;
+      const int quarter = rank * 4 / world_size;
+      EXPECT_EQ(columns.expert_ffn.begin, 51 * quarter / 4);
+      EXPECT_EQ(columns.shared_ffn.begin, 41 * quarter / 4);
+      EXPECT_EQ(experts.experts.begin, 10 * quarter / 4);
+    }
+    EXPECT_EQ(next, 10);
+  }
+}
+
 TEST(ShardTest, VocabularyShardsDifferByAtMostOneRow) {
   const ModelSpec spec = Spec(8, 8);
   std::vector<int64_t> counts;
@@ -94,6 +125,8 @@ TEST(ShardTest, VocabularyShardsDifferByAtMostOneRow) {
 TEST(ShardTest, DegreesThatDoNotFitAreRefusedWithBothNumbers) {
   ModelSpec tiny_vocabulary = Spec(8, 8);
   tiny_vocabulary.vocab_size = 3;
+  ModelSpec narrow_experts = Spec(8, 8);
+  narrow_experts.experts.ffn_size = 5;
   struct {
     ModelSpec spec;
     int world_size;
@@ -103,6 +136,7 @@ TEST(ShardTest, DegreesThatDoNotFitAreRefusedWithBothNumbers) {
       {Spec(8, 2), 16, {"degree 16", "8 attention heads"}},
       {Spec(12, 6), 4, {"degree 4", "6 key/value heads"}},
       {tiny_vocabulary, 4, {"degree 4", "vocabulary size of 3"}},
+      {narrow_experts, 8, {"degree 8", "expert's ffn size of 5"}},
   };
   for (const auto& bad : cases) {
     auto shard = MakeShard(bad.spec, 0, bad.world_size);
