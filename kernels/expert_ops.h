@@ -2,8 +2,8 @@
 // added. Plain data; any thread.
 //
 // Invariants:
-//   E1  Which experts a token goes to depends on the token's own router logits only: softmax in f32 over all experts, the largest
-//       probabilities, of equal ones the lower id.
+//   E1  Which experts a token goes to depends on the token's own router logits only: softmax in f32 over all experts,
+//       the largest probabilities, of equal ones the lower id.
 //   E2  Sums over experts have one order, whatever the number of ranks and wherever the experts lie: the experts in
 //       quarters by id, inside a quarter by ascending id, the quarters as ((0 + 1) + (2 + 3)) (docs/decisions/0020).
 #ifndef QUIRE_KERNELS_EXPERT_OPS_H_
