@@ -74,6 +74,8 @@ FamilyRow MixedRow(const char* architecture, const char* model_type, Bias qkv_bi
 
 FamilyRow Qwen2MoeRow() {
   FamilyRow row = MixedRow("Qwen2MoeForCausalLM", "qwen2_moe", Bias::kMaybe, Bias::kNone);
+  // Which layers would have it has changed with the library's versions, and no published model has any.
+  row.fixed_flags = {{"use_sliding_window", false}};
   row.experts.shared_ffn_size = "shared_expert_intermediate_size";
   const std::string mlp = "{P}layers.{N}.mlp.";
   AddExpertRule(mlp + "shared_expert.gate_proj.weight", Layout::kConcat, {Role::kSharedGate}, &row.tensors);
