@@ -113,6 +113,16 @@ TEST(ExpertsConfigTest, WrongValuesAreRefusedByName) {
   }
 }
 
+TEST(ExpertsConfigTest, WindowsOfSomeLayersAreRefusedByName) {
+  ModelFiles files("qwen2_moe");
+  files.config["use_sliding_window"] = true;
+  files.config["sliding_window"] = 8;
+  FixtureOptions options;
+  options.model_dir = WriteDir("experts_window", files);
+  EXPECT_TRUE(absl::IsUnimplemented(StatusOf(options)));
+  EXPECT_THAT(std::string(StatusOf(options).message()), HasSubstr("'use_sliding_window' true is not supported"));
+}
+
 // One token reads the chosen experts only.
 TEST(ExpertsFactsTest, CountWhatATokenReads) {
   FixtureOptions options;

@@ -95,7 +95,6 @@ TEST(ConfigValuesTest, WhatIsNotBuiltIsRefusedByName) {
       {"qwen", "intermediate_size", 113, "intermediate_size 113 is not a multiple of 2"},
       {"internlm", "rotary", {{"type", "spiral"}}, "rope_type 'spiral' is not supported"},
       {"internlm", "rotary", {{"base", "high"}}, "'rotary.base' is"},
-      {"qwen2_moe", "use_sliding_window", true, "'use_sliding_window' true is not supported"},
       {"starcoder2", "hidden_act", "quick_gelu", "activation 'quick_gelu' is not supported"},
       {"phi3", "rope_parameters", {{"rope_type", "longrope"}}, "rope_type 'longrope' is not supported"},
       {"smollm3", "no_rope_layers", {1, 0}, "'no_rope_layers' has 2 entries for 4 layers"},
