@@ -2,6 +2,7 @@
 // the vectors.
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/conformance.h"
@@ -51,6 +52,30 @@ void Run(Backend* b, int64_t begin, int64_t count, RowBits* bits) {
   }
 }
 
+// The same for attention with all that may change its scores, over a window of two chunks.
+std::vector<std::string> AttentionBits(Backend* b, const AttendVariant& variant) {
+  constexpr int64_t kTokens = 700, kHeads = 4, kDim = 24, kBlock = 16;
+  static Guarded* const q = &(new Guarded(DType::kF32, {kTokens, kHeads, kDim}))->Randomize(4);
+  static Guarded* const k = &(new Guarded(DType::kF32, {kTokens, 2, kDim}))->Randomize(5);
+  KvCacheLayout layout = {DType::kBF16, (kTokens + kBlock - 1) / kBlock, 1, 2, kDim, kBlock};
+  const auto memory = b->Allocate(layout.num_blocks * layout.block_bytes()).value();
+  std::vector<int64_t> slots(kTokens);
+  std::iota(slots.begin(), slots.end(), 0);
+  std::vector<int32_t> table(layout.num_blocks);
+  std::iota(table.begin(), table.end(), 0);
+  const KvCacheView cache = {memory->data(), layout};
+  b->StoreKv(k->view(), k->view(), slots, 0, cache);
+  const std::vector<int32_t> start = {0, kTokens}, context = {kTokens};
+  const std::vector<float> slopes = {0.5f, 0.37f, 0.0078f, 0.25f};
+  AttentionParams params = {0.2f, variant.window, variant.softcap, {}, variant.alibi_in_bf16};
+  if (variant.alibi) params.alibi_slopes = slopes;
+  Guarded out(DType::kF32, {kTokens, kHeads, kDim});
+  b->Attend(q->view(), {start, context, table, layout.num_blocks}, params, 0, cache, out.view());
+  std::vector<std::string> bits;
+  for (int64_t t = 0; t < kTokens; ++t) bits.push_back(out.row_bytes(t));
+  return bits;
+}
+
 RowBits RunInBatchesOf(Backend* b, int64_t batch) {
   RowBits bits;
   for (int64_t begin = 0; begin < kRows; begin += batch) Run(b, begin, std::min(batch, kRows - begin), &bits);
@@ -82,6 +107,12 @@ TEST(Determinism, SameBitsOnEveryFusedTargetAndInTheReference) {
   const RowBits wide = RunInBatchesOf(CreateCpuBackend({1, false, "avx512"}).value().get(), 64);
   const RowBits narrow = RunInBatchesOf(CreateCpuBackend({1, false, "avx2"}).value().get(), 64);
   for (const auto& [name, rows] : wide) EXPECT_TRUE(rows == narrow.at(name)) << name;
+  for (const AttendVariant& variant : kAttendVariants) {
+    const auto bits = [&](const char* isa, int num_threads) {
+      return AttentionBits(CreateCpuBackend({num_threads, false, isa}).value().get(), variant);
+    };
+    EXPECT_TRUE(bits("avx512", 1) == bits("avx2", 3)) << variant.name;
+  }
   CpuBackendOptions options;
   options.reference = true;
   const RowBits reference = RunInBatchesOf(CreateCpuBackend(options).value().get(), 64);

@@ -124,6 +124,31 @@ TEST(ExactLengthTest, ContextsEndWhereTheLengthOfARequestWouldShow) {
   }
 }
 
+// Falcon's first files name the architecture and some keys in their own way; the tensors are the same.
+TEST(RefinedWebTest, FirstFilesOfFalconLoad) {
+  const struct {
+    const char* model;
+    const char* model_type;
+    bool has_groups;
+  } cases[] = {{"falcon_rw", "RefinedWebModel", false},
+               {"falcon", "RefinedWebModel", false},
+               {"falcon_new", "RefinedWeb", true}};
+  for (const auto& c : cases) {
+    ModelFiles files(c.model);
+    json& config = files.config;
+    config["architectures"] = {"RWForCausalLM"};
+    config["model_type"] = c.model_type;
+    config["n_head"] = config["num_attention_heads"];
+    config["n_layer"] = config["num_hidden_layers"];
+    if (c.has_groups) config["n_head_kv"] = config["num_kv_heads"];
+    for (const char* key : {"num_attention_heads", "num_hidden_layers", "num_kv_heads", "new_decoder_architecture",
+                            "num_ln_in_parallel_attn", "ffn_hidden_size", "rope_parameters", "activation"}) {
+      config.erase(key);
+    }
+    EXPECT_TRUE(StatusOf(files).ok()) << c.model << ": " << StatusOf(files);
+  }
+}
+
 // What the engine may free: only what no layer looks at again.
 TEST(WindowTest, ContextsGoOnBehindAWindow) {
   const struct {

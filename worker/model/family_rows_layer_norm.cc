@@ -155,6 +155,15 @@ FamilyRow NewFalconOneNormRow() {
   return row;
 }
 
+// Falcon under the names that came with its files before the library had it.
+FamilyRow RefinedWebRow(bool has_groups) {
+  FamilyRow row = has_groups ? NewFalconRow() : FalconRow();
+  row.architectures = {"RWForCausalLM"};
+  row.model_types = {has_groups ? "RefinedWeb" : "RefinedWebModel"};
+  row.conditions = {{"n_head_kv", has_groups ? Condition::kIsThere : Condition::kIsAbsent}};
+  return row;
+}
+
 // Without a final norm: files of before it was built.
 FamilyRow OptRowWithoutFinalNorm() {
   FamilyRow row = LayerNormRow({"OPTForCausalLM"}, {"opt"}, "relu");
@@ -236,7 +245,7 @@ FamilyRow GptBigCodeRow() {
 
 std::vector<FamilyRow> LayerNormRows() {
   return {CohereRow(), StableLmRow(), Starcoder2Row(), PhiRow(), GptJRow(), GptNeoXRow(), FalconRow(), NewFalconRow(),
-          NewFalconOneNormRow(),
+          RefinedWebRow(true), RefinedWebRow(false), NewFalconOneNormRow(),
           // The first whose conditions hold is taken.
           OptRowWithNormsBehind(), OptRowWithoutFinalNorm(), OptRow(), Gpt2Row(), GptBigCodeRow()};
 }

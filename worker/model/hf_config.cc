@@ -133,7 +133,7 @@ void ReadSizes(Reader* reader, HfConfig* config) {
   reader->Int({"hidden_size", "n_embd", "n_embed", "d_model"}, 1, 1 << 17, &config->hidden_size);
   reader->Int({"num_hidden_layers", "n_layer", "num_layers", "n_layers"}, 1, kLayersMax, &config->num_layers);
   reader->Int({"num_attention_heads", "n_head", "n_heads"}, 1, 4096, &config->num_heads);
-  reader->Int({"num_key_value_heads", "num_kv_heads"}, 1, 4096, &config->num_kv_heads);
+  reader->Int({"num_key_value_heads", "num_kv_heads", "n_head_kv"}, 1, 4096, &config->num_kv_heads);
   reader->Int({"head_dim", "kv_channels"}, 1, 1024, &config->head_dim);
   reader->Int({"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"}, 1, 1 << 20, &config->ffn_size);
   reader->Int({"max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "model_max_length"}, 1, 1 << 24,
