@@ -15,15 +15,17 @@ GOLDENS = ROOT / "tests/goldens"
 CORPUS = ROOT / "tests/fuzz/corpus"
 SEPARATOR = b"\n%%\n"
 FEW_TOKENS = 40
+CONVERSATIONS = ("system_turns", "turns", "single")  # of the templates' goldens
+SNIPPETS_A_FILE = 8
 # Cases whose config says what no smaller one does are all of them; of model files one is enough.
 CHECKPOINT_CASE = "llama_gqa"
 
 
-def write(target, name, *files):
+def write(target, name, *files, kind="good"):
     folder = CORPUS / target
     folder.mkdir(parents=True, exist_ok=True)
     parts = [f if isinstance(f, bytes) else f.encode() for f in files]
-    (folder / f"good_{name}").write_bytes(SEPARATOR.join(parts))
+    (folder / f"{kind}_{name}").write_bytes(SEPARATOR.join(parts))
 
 
 def dump(value):
@@ -218,12 +220,38 @@ def make_line_files():
     write("vocab_merges", "few", dump({"h": 0, "e": 1, "he": 2}), "h e\n", dump({"unk_token": {"content": "h"}, "add_prefix_space": True}))
 
 
+def make_torch_files():
+    for path in sorted((GOLDENS / "checkpoints/torch").glob("*.bin")):
+        kind = "good" if path.stem.startswith("tensors") else "refused"
+        write("torch_file", path.stem, path.read_bytes(), kind=kind)
+
+
+# ---- chat templates ----
+
+def make_chat_templates():
+    folder = ROOT / "coordinator/text/jinja/testdata"
+    conversations = json.loads((folder / "conversations.json").read_text())
+    renders = {}  # template -> a conversation that it renders
+    for golden in json.loads((folder / "goldens.json").read_text()):
+        if "text" in golden and golden["conversation"] in CONVERSATIONS:
+            renders.setdefault(golden["template"], golden["conversation"])
+    for path in sorted((folder / "templates").iterdir()):
+        if path.name in renders:
+            write("chat_template", path.stem, path.read_bytes(), dump(conversations[renders[path.name]]))
+    snippets = [s for s in json.loads((folder / "snippets.json").read_text()) if "text" in s and "variables" not in s]
+    for i in range(0, len(snippets), SNIPPETS_A_FILE):
+        write("chat_template", f"snippets_{i // SNIPPETS_A_FILE:02}", "\n".join(s["source"] for s in snippets[i:i + SNIPPETS_A_FILE]), "{}",
+              kind="snippets")
+
+
 def main():
     make_checkpoints()
     make_configs()
     make_tokenizer_json()
     make_sentencepiece()
     make_line_files()
+    make_torch_files()
+    make_chat_templates()
     total = sum(p.stat().st_size for p in CORPUS.rglob("*") if p.is_file())
     print(f"{total} bytes in {CORPUS.relative_to(ROOT)}")
 
