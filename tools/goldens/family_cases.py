@@ -4,6 +4,7 @@ import torch
 import transformers
 
 import attention_cases
+import long_rope_cases
 import remote_cases
 
 TABLE = dict(vocab_size=67, bos_token_id=0, eos_token_id=1, pad_token_id=2)
@@ -74,6 +75,7 @@ FAMILIES = {
         ("Llama",
          dict(LONG, **rope("yarn", factor=4.0, original_max_position_embeddings=1024))),
     **attention_cases.FAMILIES,
+    **long_rope_cases.FAMILIES,
     **remote_cases.FAMILIES,
 }
 

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 import attention_cases
 import expert_cases
 import family_cases
+import long_rope_cases
 import remote_cases
 
 LENGTHS = (1, 7, 24, 200)
@@ -333,8 +334,11 @@ def make_family(root, name):
         model.save_pretrained(saved)
         config = json.loads((pathlib.Path(saved) / "config.json").read_text())
         state = load_file(pathlib.Path(saved) / "model.safetensors")
-    if name in remote_cases.FILES:
-        config, state = remote_cases.FILES[name](config, state)
+    if name in long_rope_cases.EXTRA:
+        long_rope_cases.EXTRA[name](model, tensors)
+    files = {**long_rope_cases.FILES, **remote_cases.FILES}
+    if name in files:
+        config, state = files[name](config, state)
         state = {k: v.contiguous() for k, v in state.items()}
     write_single(root / name, config, state, (tensors, facts))
     for other, files in attention_cases.ALSO.get(name, {}).items():

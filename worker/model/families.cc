@@ -12,6 +12,7 @@
 #include "worker/loader/bounded_json.h"
 #include "worker/model/attention_spec.h"
 #include "worker/model/families_experts.h"
+#include "worker/model/long_rope.h"
 
 namespace quire::worker {
 namespace {
@@ -187,6 +188,7 @@ absl::Status ReadRopeScaling(const HfConfig& config, ModelSpec* spec) {
   RopeSpec& rope = spec->rope;
   // "dynamic" changes the base only beyond max_position, where nothing is served.
   if (from.type == "default" || from.type == "dynamic") return absl::OkStatus();
+  if (from.type == "longrope") return ReadLongRope(config, from, spec->max_position, &rope);
   if (from.type != "linear" && from.type != "llama3" && from.type != "yarn") {
     return absl::UnimplementedError(
         absl::StrCat(config.file, ": rope_type '", Printable(from.type), "' is not supported"));
@@ -289,7 +291,7 @@ absl::StatusOr<const FamilyRow*> FindFamily(const HfConfig& config) {
       absl::StrCat(config.file, ": model_type '", Printable(config.model_type), "' is not supported"));
 }
 
-absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig& config) {
+absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig& config, int64_t max_model_len) {
   ModelSpec spec;
   if (absl::Status s = CheckFixedFlags(family, config); !s.ok()) return s;
   if (absl::Status s = ReadSizes(family, config, &spec); !s.ok()) return s;
@@ -323,6 +325,11 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
   ReadScales(family, config, &spec);
   if (absl::Status s = ReadExperts(family, config, &spec); !s.ok()) return s;
   ClampToExactLength(family, config, &spec);
+  // Of learned positions, the table says how many there are.
+  if (max_model_len > 0 && spec.position != PositionKind::kLearned) {
+    spec.max_position = std::min(spec.max_position, max_model_len);
+  }
+  ChooseLongRope(spec.max_position, &spec.rope);
   return spec;
 }
 

@@ -13,9 +13,9 @@ namespace quire::worker {
 // Errors: UNIMPLEMENTED naming the architecture, INVALID_ARGUMENT neither architectures nor model_type.
 absl::StatusOr<const FamilyRow*> FindFamily(const HfConfig& config);
 
-// Errors: INVALID_ARGUMENT a missing key or sizes that do not fit together, with both values; UNIMPLEMENTED a named
+// max_model_len: the longest context that will be served, 0 = the config's. Errors: INVALID_ARGUMENT a missing key or sizes that do not fit together, with both values; UNIMPLEMENTED a named
 // kind.
-absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig& config);
+absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig& config, int64_t max_model_len = 0);
 
 }  // namespace quire::worker
 

@@ -165,6 +165,22 @@ INSTANTIATE_TEST_SUITE_P(Models, GoldenTest,
                                   (std::get<1>(info.param) ? "_reference" : "_fast");
                          });
 
+// The longest context that is served decides between the lists: for all requests, however short.
+TEST(LongRopeTest, ContextsUpToTheOriginalOneTakeTheShortFactors) {
+  const Golden golden = ReadGolden(GoldenDir("phi3_longrope") + "/golden.safetensors");
+  FixtureOptions options;
+  options.model_dir = GoldenDir("phi3_longrope");
+  for (const int longest : {0, 33, 32, 24}) {
+    options.max_model_len = longest;
+    auto fixture = MustLoad(options);
+    EXPECT_EQ(fixture->facts().max_model_len, longest == 0 ? 320 : longest);
+    const bool is_long = longest == 0 || longest > 32;
+    const LogitRows rows = Prefill(fixture.get(), 0, Prompt(golden, 24), 7);
+    EXPECT_LT(MaxDifference(rows, golden.at(is_long ? "logits_24" : "short_logits_24")), kGoldenTolerance) << longest;
+    EXPECT_GT(MaxDifference(rows, golden.at(is_long ? "short_logits_24" : "logits_24")), 100 * kGoldenTolerance);
+  }
+}
+
 class Bf16GoldenTest : public ::testing::TestWithParam<bool> {};
 
 TEST_P(Bf16GoldenTest, ClearArgmaxEqualsTransformers) {

@@ -20,6 +20,7 @@ constexpr int64_t kConfigBytesMax = 4 << 20;
 constexpr int kArchitecturesMax = 16;
 constexpr int kLayersMax = 1024;
 constexpr int kEosIdsMax = 64;
+constexpr int kFactorsMax = 1024;
 
 // Reads keys of one object and keeps the first complaint, so that a list of reads needs one check at its end.
 class Reader {
@@ -83,6 +84,19 @@ class Reader {
     if (value == nullptr) return;
     if (!value->is_string()) return Wrong(key, *value, "a string");
     *out = value->get<std::string>();
+  }
+
+  void Doubles(const char* name, double min, double max, std::vector<double>* out) {
+    std::string key;
+    const json* value = Find({name}, &key);
+    if (value == nullptr) return;
+    const auto is_wrong = [&](const json& item) {
+      return !item.is_number() || !(item.get<double>() >= min && item.get<double>() <= max);
+    };
+    if (!value->is_array() || value->size() > kFactorsMax || std::any_of(value->begin(), value->end(), is_wrong)) {
+      return Wrong(key, *value, absl::StrCat("a list of at most ", kFactorsMax, " numbers in [", min, ", ", max, "]"));
+    }
+    *out = value->get<std::vector<double>>();
   }
 
   // Null where absent or not an object.
@@ -218,6 +232,12 @@ void ReadRopeKeys(Reader* reader, HfRope* rope) {
   reader->Double({"mscale"}, 0.0, 1e6, &rope->mscale);
   reader->Double({"mscale_all_dim"}, 0.0, 1e6, &rope->mscale_all_dim);
   reader->Bool({"truncate"}, &rope->truncate);
+  reader->Doubles("short_factor", 1e-6, 1e6, &rope->short_factor);
+  reader->Doubles("long_factor", 1e-6, 1e6, &rope->long_factor);
+  reader->Double({"short_mscale"}, 1e-6, 1e6, &rope->short_mscale);
+  reader->Double({"long_mscale"}, 1e-6, 1e6, &rope->long_mscale);
+  // Older spellings; "yarn" has no lists of its own.
+  if (rope->type == "su" || (rope->type == "yarn" && !rope->long_factor.empty())) rope->type = "longrope";
 }
 
 absl::Status ReadRope(absl::string_view file, Reader* reader, HfConfig* config) {

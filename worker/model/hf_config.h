@@ -36,6 +36,10 @@ struct HfRope {
   std::optional<double> mscale;
   std::optional<double> mscale_all_dim;
   std::optional<bool> truncate;
+  std::vector<double> short_factor;  // of longrope, as all that follow
+  std::vector<double> long_factor;
+  std::optional<double> short_mscale;
+  std::optional<double> long_mscale;
 };
 
 // Every number is within the limits of hf_config.cc; an absent or null key is an empty field.

@@ -99,7 +99,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options, ker
   if (!config.ok()) return config.status();
   auto family = FindFamily(*config);
   if (!family.ok()) return family.status();
-  auto spec = MakeModelSpec(**family, *config);
+  auto spec = MakeModelSpec(**family, *config, options.max_model_len);
   if (!spec.ok()) return spec.status();
   auto shard = MakeShard(*spec, options.rank, options.world_size, options.expert_parallel);
   if (!shard.ok()) return shard.status();

@@ -33,7 +33,7 @@ struct ForwardBatch {
 // Facts that the rank reports when it has loaded.
 struct ModelFacts {
   int32_t vocab_size = 0;
-  int32_t max_model_len = 0;           // of the model's config
+  int32_t max_model_len = 0;           // of the model's config, or what was asked for where that is less
   int32_t attention_window = 0;        // keys that any layer sees at most, the query's own included; 0 = all
   std::vector<int32_t> eos_token_ids;  // config.json and generation_config.json merged
   int32_t bos_token_id = -1;
@@ -52,6 +52,7 @@ struct LoadOptions {
   int rank = 0;
   int world_size = 1;
   bool expert_parallel = false;           // ranks hold whole experts, not a part of each
+  int64_t max_model_len = 0;              // the longest context that will be served; 0 = the model's
   int64_t max_num_batched_tokens = 2048;  // sizes the activations
   int64_t max_num_logit_rows = 256;
   std::function<void(int64_t bytes_loaded, int64_t bytes_total)> progress;  // may be null

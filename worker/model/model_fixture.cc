@@ -44,6 +44,7 @@ absl::StatusOr<std::unique_ptr<ModelFixture>> ModelFixture::Load(const FixtureOp
     load.rank = r;
     load.world_size = options.world_size;
     load.expert_parallel = options.expert_parallel;
+    load.max_model_len = options.max_model_len;
     load.max_num_batched_tokens = kMaxTokensPerStep;
     load.max_num_logit_rows = kMaxTokensPerStep;
     auto model = LoadModel(load, rank->backend.get(), rank->comm.get());

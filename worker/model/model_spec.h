@@ -11,7 +11,12 @@
 namespace quire::worker {
 
 enum class PositionKind : uint8_t { kLearned, kRope, kAlibi };
-enum class RopeScaling : uint8_t { kNone, kLinear, kLlama3, kYarn };
+enum class RopeScaling : uint8_t { kNone, kLinear, kLlama3, kYarn, kLong };
+
+struct LongRopeFactors {
+  std::vector<double> factors;  // [dims / 2], of the wavelengths
+  double amplitude = 1.0;       // of cosines and sines
+};
 
 // Rotary positions, half-split pairs: weights of neighbouring pairs are reordered on load. Source: transformers modeling_rope_utils.py.
 struct RopeSpec {
@@ -22,11 +27,14 @@ struct RopeSpec {
   double factor = 1.0;           // of every kind but kNone
   double low_freq_factor = 1.0;  // kLlama3, as the next two
   double high_freq_factor = 4.0;
-  int64_t original_max_position = 0;  // kYarn too
+  int64_t original_max_position = 0;  // kYarn and kLong too
   double beta_fast = 32.0;            // kYarn, as the next three
   double beta_slow = 1.0;
   bool truncate = true;
   double attention_factor = 1.0;  // on cosines and sines
+  LongRopeFactors short_factors;  // kLong, as the next two; one of them is taken (long_rope.h)
+  LongRopeFactors long_factors;
+  std::vector<double> pair_factors;
 };
 
 // A mixture of experts in place of the mlp of some layers.

@@ -51,6 +51,10 @@ std::vector<float> RopeFrequencies(const RopeSpec& rope) {
   for (size_t i = 0; i < frequencies.size(); ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(rope.dims);
     float frequency = 1.0f / static_cast<float>(std::pow(rope.theta, static_cast<double>(exponent)));
+    if (rope.scaling == RopeScaling::kLong) {
+      const double base = static_cast<float>(std::pow(rope.theta, static_cast<double>(exponent)));
+      frequency = 1.0f / (static_cast<float>(rope.pair_factors[i]) * static_cast<float>(base));
+    }
     if (rope.scaling == RopeScaling::kLinear) frequency /= static_cast<float>(rope.factor);
     if (rope.scaling == RopeScaling::kLlama3) frequency = Llama3Frequency(rope, frequency);
     if (rope.scaling == RopeScaling::kYarn) frequency = YarnFrequency(rope, i, frequency);

@@ -241,6 +241,7 @@ absl::Status Session::LoadShard(const v1::Load& load) {
   options.rank = static_cast<int>(join_.rank());
   options.world_size = static_cast<int>(join_.world_size());
   options.expert_parallel = load.enable_expert_parallel();
+  options.max_model_len = load.max_model_len();
   options.max_num_batched_tokens = load.max_num_batched_tokens();
   options.max_num_logit_rows = MaxLogitRows(load);
   options.progress = [this](int64_t loaded, int64_t total) { ReportProgress(loaded, total); };

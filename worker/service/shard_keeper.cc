@@ -38,8 +38,8 @@ std::string ShardKey(const LoadOptions& options) {
   closedir(directory);
   std::sort(files.begin(), files.end());
   return absl::StrCat(options.model_dir, "|", options.dtype, "|", options.rank, "/", options.world_size,
-                      options.expert_parallel ? "e|" : "|", options.max_num_batched_tokens, "|",
-                      options.max_num_logit_rows, "|", absl::StrJoin(files, "|"));
+                      options.expert_parallel ? "e|" : "|", options.max_model_len, "|", options.max_num_batched_tokens,
+                      "|", options.max_num_logit_rows, "|", absl::StrJoin(files, "|"));
 }
 
 }  // namespace quire::worker
