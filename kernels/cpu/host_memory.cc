@@ -61,14 +61,18 @@ absl::StatusOr<std::unique_ptr<Buffer>> AllocateHost(int64_t bytes) {
     return absl::ResourceExhaustedError(absl::StrCat("cannot allocate ", bytes, " bytes of host memory, ",
                                                      free.ok() ? absl::StrCat(free_bytes) : "unknown", " bytes free"));
   }
-  void* data = map;
-  if (huge) {
-    const uintptr_t start = (reinterpret_cast<uintptr_t>(map) + align - 1) / align * align;
-    data = reinterpret_cast<void*>(start);
-    // Advice only: without transparent huge pages the buffer works as well, with more TLB misses.
-    if (madvise(data, map_bytes - align, MADV_HUGEPAGE) != 0) VLOG(1) << "no huge pages: " << std::strerror(errno);
+  if (!huge) return std::make_unique<MappedBuffer>(map, map_bytes, map, bytes);
+  // Both ends go back at once: limits on private memory count what is mapped, touched or not.
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(map), start = (begin + align - 1) / align * align;
+  const int64_t kept_bytes = map_bytes - align;
+  void* data = reinterpret_cast<void*>(start);
+  if (start > begin) munmap(map, start - begin);
+  if (start - begin < static_cast<uintptr_t>(align)) {
+    munmap(reinterpret_cast<void*>(start + kept_bytes), align - (start - begin));
   }
-  return std::make_unique<MappedBuffer>(map, map_bytes, data, bytes);
+  // Advice only: without transparent huge pages the buffer works as well, with more TLB misses.
+  if (madvise(data, kept_bytes, MADV_HUGEPAGE) != 0) VLOG(1) << "no huge pages: " << std::strerror(errno);
+  return std::make_unique<MappedBuffer>(data, kept_bytes, data, bytes);
 }
 
 absl::StatusOr<int64_t> FreeHostBytes() {

@@ -265,6 +265,11 @@ absl::Status DenseMaker::ForModules(const std::string& suffix, Make make) {
   for (const std::string& name : NamesWith(suffix)) {
     QuantizedModule module(*checkpoint_, std::string(absl::StripSuffix(name, suffix)), name);
     Rows rows = make(&module);
+    const std::vector<std::string>& parts = module.parts();
+    const std::string weight = module.prefix() + ".weight";
+    if (checkpoint_->Find(weight) != nullptr && std::find(parts.begin(), parts.end(), weight) == parts.end()) {
+      module.Invalid("it has a weight that is not quantised too");
+    }
     if (!module.status().ok()) {
       return absl::Status(module.status().code(),
                           absl::StrCat(checkpoint_->Find(name)->file->path(), ": ", module.status().message()));

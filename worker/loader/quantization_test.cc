@@ -11,7 +11,9 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <sstream>
 
 #include "absl/status/status.h"
@@ -278,6 +280,13 @@ std::vector<BadCase> BadCases() {
        },
        kInvalid,
        {"m.weight.quant_state.bitsandbytes__fp4", "not valid JSON"}},
+      {"twice",
+       "gptq_4",
+       [](Files* f) {
+         f->header["act.weight"] = {{"dtype", "F32"}, {"shape", {0}}, {"data_offsets", {0, 0}}};
+       },
+       kInvalid,
+       {"'act'", "not quantised too"}},
       {"not_compressed",
        "int8",
        [](Files* f) { f->header["channel.weight"]["dtype"] = "U8"; },
@@ -309,6 +318,49 @@ TEST(QuantizationTest, ConfigsOfOlderToolsAreRead) {
   std::ofstream(dir + "/quantize_config.json") << R"({"bits":4,"group_size":32,"desc_act":false})";
   report = Open(dir, json::object(), false, &checkpoint);
   EXPECT_THAT(std::string(report.status().message()), HasSubstr("m.qzeros"));  // that file comes first: it is no gptq
+}
+
+// Mutations of good files: what is accepted can be viewed, every tensor of it.
+TEST(QuantizationTest, MutatedFilesNeverReachOutside) {
+  static constexpr const char* kPieces[] = {
+      "0",    "1",         "3",      "64",      "-1",    "4294967296", "9223372036854775807",
+      "I32",  "I8",        "U8",     "F8_E4M3", "F32",   "[]",         "null",
+      "true", "\"group\"", "weight", "qweight", "scales"};
+  std::mt19937_64 random(41);
+  int num_accepted = 0;
+  for (const std::string& name : Cases()) {
+    const Files good(kRoot + name);
+    for (int round = 0; round < 100; ++round) {
+      Files files = good;
+      std::string config = files.config.dump(), header = files.header.dump();
+      for (int edit = 1 + random() % 3; edit > 0; --edit) {
+        std::string& text = random() % 2 == 0 ? config : header;
+        const size_t at = random() % text.size();
+        const std::string piece = kPieces[random() % std::size(kPieces)];
+        if (random() % 3 == 0) files.data[random() % files.data.size()] = static_cast<char>(random());
+        if (random() % 2 == 0) text.replace(at, std::min(piece.size(), text.size() - at), piece);
+      }
+      files.config = json::parse(config, nullptr, false);
+      files.header = json::parse(header, nullptr, false);
+      if (!files.config.is_object() || !files.header.is_object()) continue;
+      std::unique_ptr<Checkpoint> checkpoint;
+      auto report = Open(files.Write("mutated"), files.config, random() % 2 == 0, &checkpoint);
+      if (!report.ok()) {
+        EXPECT_LT(report.status().message().size(), 1500u);
+        continue;
+      }
+      ++num_accepted;
+      for (const auto& [tensor_name, tensor] : checkpoint->tensors()) {
+        const bool can_be_viewed = tensor.entry.type->dtype.has_value() && !tensor.entry.shape.empty() &&
+                                   tensor.entry.shape.size() <= 4 && tensor.size_bytes() > 0;
+        if (!can_be_viewed) continue;
+        ASSERT_LE(tensor.size_bytes(), 1 << 20) << tensor_name;
+        checkpoint->View(tensor);
+        checkpoint->Release(tensor);
+      }
+    }
+  }
+  EXPECT_GT(num_accepted, 100) << "the mutations are too wild to test anything past the readers";
 }
 
 TEST(QuantizationTest, ADoubleThatNoFloatEqualsIsRefused) {
