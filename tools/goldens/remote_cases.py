@@ -28,6 +28,7 @@ FAMILIES = {
     "internlm2": ("Llama", dict(GROUPED, **rope(theta=1e6))),
     "internlm": ("Llama", dict(MHA, attention_bias=True, **rope())),
     "aquila": ("Llama", dict(GROUPED, **rope("linear", factor=4.0))),
+    "yi": ("Llama", dict(GROUPED, **rope(theta=5e6))),
     "baichuan": ("Llama", dict(MHA, **rope())),
     "baichuan2": ("Llama", dict(MHA, **rope())),
     "qwen": ("Qwen2", dict(MHA, rms_norm_eps=1e-6, **rope())),
@@ -109,6 +110,15 @@ def aquila_files(config, state):
                 LLAMA_KEYS + ("num_key_value_heads",),
                 rope_scaling=dict(type="linear", factor=4.0),
                 torch_dtype="float32"), state
+
+
+def yi_files(config, state):
+    keys = LLAMA_KEYS + ("num_key_value_heads",)
+    return kept(config, "YiForCausalLM", "Yi", keys, rope_theta=5e6, torch_dtype="float32"), renamed(
+        state, {
+            "input_layernorm": "ln1",
+            "post_attention_layernorm": "ln2"
+        })
 
 
 def pack_qkv(config, state):
@@ -210,6 +220,7 @@ FILES = {
     "internlm2": internlm2_files,
     "internlm": internlm_files,
     "aquila": aquila_files,
+    "yi": yi_files,
     "baichuan": baichuan_files,
     "baichuan2": baichuan2_files,
     "qwen": qwen_files,

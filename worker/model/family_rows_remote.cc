@@ -30,6 +30,20 @@ FamilyRow AquilaRow() {
   return PlainRow({"AquilaForCausalLM", "AquilaModel"}, {"aquila"}, Bias::kNone, Bias::kNone, Bias::kNone);
 }
 
+// Yi before it took LLaMA's names.
+FamilyRow YiRow() {
+  FamilyRow row;
+  row.architectures = {"YiForCausalLM"};
+  row.model_types = {"Yi", "yi"};
+  row.default_norm_eps = 1e-5;
+  AddTables("{P}embed_tokens", "{P}norm", Bias::kNone, "lm_head", &row.tensors);
+  AddNorm("{P}layers.{N}.ln1", Bias::kNone, Role::kNorm1, &row.tensors);
+  AddNorm("{P}layers.{N}.ln2", Bias::kNone, Role::kNorm2, &row.tensors);
+  AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kNone, Bias::kNone, &row.tensors);
+  AddGatedMlp(Bias::kNone, &row.tensors);
+  return row;
+}
+
 FamilyRow InternLmRow() {
   return PlainRow({"InternLMForCausalLM"}, {"internlm"}, Bias::kMaybe, Bias::kMaybe, Bias::kNone);
 }
@@ -114,8 +128,8 @@ FamilyRow ChatGlm2Row() {
 }  // namespace
 
 std::vector<FamilyRow> RemoteCodeRows() {
-  return {BaichuanRow(), Baichuan2Row(), AquilaRow(),      InternLmRow(),    InternLm2Row(),
-          QwenRow(),     ChatGlm2Row(),  ChatGlmRow(true), ChatGlmRow(false)};
+  return {BaichuanRow(),  Baichuan2Row(), AquilaRow(),   YiRow(),          InternLmRow(),
+          InternLm2Row(), QwenRow(),      ChatGlm2Row(), ChatGlmRow(true), ChatGlmRow(false)};
 }
 
 }  // namespace quire::worker
