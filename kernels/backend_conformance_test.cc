@@ -327,6 +327,23 @@ TEST(BackendChecksDeathTest, ShapeErrorsNameBothValues) {
   auto weight = backend->Pack({w.view()}, DType::kF32).value();
   EXPECT_DEATH(backend->MatMul(x.view(), *weight, {}, out.view()), "8 vs. 9.*float32.2,8.");
   EXPECT_DEATH(backend->AddResidual(x.view(), out.view()), "4 vs. 8");
+  // A block that a window has left behind may be gone, one that the query sees may not.
+  const KvCacheLayout layout = {DType::kF32, 2, 1, 1, 4, 16};
+  const auto memory = backend->Allocate(2 * layout.block_bytes()).value();
+  Guarded q(DType::kF32, {1, 1, 4});
+  q.Randomize(1);
+  const std::vector<int32_t> start = {0, 1}, context = {20}, table = {-1, 1};
+  AttentionParams params;
+  for (int64_t window : {4, 5}) {
+    params.window = window;
+    const auto attend = [&] {
+      backend->Attend(q.view(), {start, context, table, 2}, params, 0, {memory->data(), layout}, q.view());
+    };
+    if (window == 4) attend();
+    if (window == 5) {
+      EXPECT_DEATH(attend(), "sequence 0: block -1 of 2");
+    }
+  }
   EXPECT_DEATH(backend->GatherRows(x.view(), {2}, SliceRows(x.view(), 0, 1)), "2 vs. 2");
 }
 

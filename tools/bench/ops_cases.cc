@@ -92,10 +92,22 @@ OpCase MatMulOp(const Shape& shape, const Matrix& m, int64_t batch, DType stored
   return op;
 }
 
+// What a model does to its scores, and what that is called here.
+struct AttendKind {
+  const char* suffix = "";
+  int64_t window = 0;
+  float softcap = 0.0f;
+  bool alibi = false;
+};
+
 // `num_seqs` sequences with `context` keys each, of which the last `queries` ask.
-OpCase AttendOp(const Shape& shape, int64_t num_seqs, int64_t queries, int64_t context, DType stored) {
+OpCase AttendOp(const Shape& shape, int64_t num_seqs, int64_t queries, int64_t whole_context, DType stored,
+                const AttendKind& kind = AttendKind()) {
   OpCase op;
-  op.name = absl::StrCat("attend/", shape.name, "/seqs", num_seqs, "/queries", queries, "/context", context);
+  op.name = absl::StrCat("attend/", shape.name, "/seqs", num_seqs, "/queries", queries, "/context", whole_context,
+                         kind.suffix);
+  // Keys that the last query sees; a window is asked by one query only.
+  const int64_t context = kind.window > 0 ? std::min(kind.window, whole_context) : whole_context;
   const int64_t pairs = queries * context - queries * (queries - 1) / 2;  // visible (query, key) pairs of a sequence
   op.bytes = static_cast<double>(num_seqs) *
              static_cast<double>(2 * context * shape.num_kv_heads * shape.head_dim * kernels::DTypeBytes(stored) +
@@ -105,12 +117,13 @@ OpCase AttendOp(const Shape& shape, int64_t num_seqs, int64_t queries, int64_t c
     struct State {
       kernels::KvCacheLayout layout;
       std::unique_ptr<kernels::Buffer> memory;
-      std::vector<float> q, out;
+      std::vector<float> q, out, slopes;
+      kernels::AttentionParams params;
       std::vector<int32_t> start, lengths, tables;
       int64_t turn = 0;
     };
     auto s = std::make_shared<State>();
-    const int64_t max_blocks = (context + 15) / 16;
+    const int64_t max_blocks = (whole_context + 15) / 16;
     kernels::KvCacheLayout& l = s->layout;
     l = {stored, num_seqs * max_blocks, 1, shape.num_kv_heads, shape.head_dim, 16};
     // Layers in turn, like weights: a layer's cache is cold when its turn comes.
@@ -128,15 +141,20 @@ OpCase AttendOp(const Shape& shape, int64_t num_seqs, int64_t queries, int64_t c
       }
     }
     for (int64_t i = 0; i <= num_seqs; ++i) s->start.push_back(static_cast<int32_t>(i * queries));
-    s->lengths.assign(num_seqs, static_cast<int32_t>(context));
+    s->lengths.assign(num_seqs, static_cast<int32_t>(whole_context));
     for (int64_t b = 0; b < l.num_blocks; ++b) s->tables.push_back(static_cast<int32_t>(b));
     std::shuffle(s->tables.begin(), s->tables.end(), std::mt19937(1));
     s->q = RandomFloats(num_seqs * queries * shape.num_heads * shape.head_dim, 1.0f);
     s->out.resize(s->q.size());
+    if (kind.alibi) s->slopes.assign(shape.num_heads, 0.01f);
+    s->params.scale = 0.125f;
+    s->params.window = kind.window;
+    s->params.softcap = kind.softcap;
+    s->params.alibi_slopes = s->slopes;
     return [=] {
       const AttendBatch batch = {s->start, s->lengths, s->tables, max_blocks};
       backend->Attend(MakeView(s->q.data(), DType::kF32, {num_seqs * queries, shape.num_heads, shape.head_dim}), batch,
-                      {0.125f}, s->turn++ % s->layout.num_layers, {s->memory->data(), s->layout},
+                      s->params, s->turn++ % s->layout.num_layers, {s->memory->data(), s->layout},
                       MakeView(s->out.data(), DType::kF32, {num_seqs * queries, shape.num_heads, shape.head_dim}));
     };
   };
@@ -244,6 +262,10 @@ std::vector<OpCase> AllOpCases(DType stored) {
     }
     for (int64_t context : {1024, 4096}) {
       for (int64_t num_seqs : {1, 16}) ops.push_back(AttendOp(shape, num_seqs, 1, context, stored));
+    }
+    for (const AttendKind& kind :
+         {AttendKind{"/window1024", 1024}, {"/softcap", 0, 50.0f}, {"/alibi", 0, 0.0f, true}}) {
+      ops.push_back(AttendOp(shape, 16, 1, 4096, stored, kind));
     }
     ops.push_back(AttendOp(shape, 1, 512, 512, stored));
     ops.push_back(AttendOp(shape, 1, 512, 4096, stored));
