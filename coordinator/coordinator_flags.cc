@@ -25,6 +25,9 @@ ABSL_FLAG(std::string, served_model_name, "",
 ABSL_FLAG(std::string, tokenizer, "",
           "Directory with the tokenizer's files (tokenizer.json, tokenizer.model, vocab.json with merges.txt, or "
           "*.tiktoken); default: --model.");
+ABSL_FLAG(std::string, chat_template, "",
+          "File with a Jinja template that takes the place of the model's own for conversations; empty = the model's "
+          "(chat_template.jinja, tokenizer_config.json), else the one built in for its family.");
 ABSL_FLAG(bool, skip_tokenizer_init, false,
           "Serve without a tokenizer: requests bring token ids and get token ids back, no text.");
 ABSL_FLAG(std::string, host, "127.0.0.1",

@@ -36,10 +36,12 @@
 #include "coordinator/coordinator_flags.h"
 #include "coordinator/engine/replicas.h"
 #include "coordinator/frontend/server.h"
+#include "coordinator/text/chat/chat_format.h"
 #include "coordinator/text/tokenizer.h"
 
 ABSL_DECLARE_FLAG(std::string, model);
 ABSL_DECLARE_FLAG(std::string, tokenizer);
+ABSL_DECLARE_FLAG(std::string, chat_template);
 ABSL_DECLARE_FLAG(bool, skip_tokenizer_init);
 ABSL_DECLARE_FLAG(std::string, port_file);
 ABSL_DECLARE_FLAG(absl::Duration, shutdown_timeout);
@@ -76,6 +78,26 @@ absl::Status CheckDirectory(const char* flag, const std::string& path) {
   return absl::OkStatus();
 }
 
+// A model without a format for conversations, or with a broken one, is served without; a broken --chat_template is the
+// operator's error.
+absl::Status LoadChatFormat(const std::string& model_dir, frontend::ServerOptions* options) {
+  const std::string path = absl::GetFlag(FLAGS_chat_template);
+  absl::StatusOr<std::unique_ptr<const chat::ChatFormat>> format = chat::ChatFormat::Load(model_dir, path);
+  if (format.ok()) {
+    LOG(INFO) << "chat template: " << (*format)->origin();
+    options->chat_format = *std::move(format);
+    return absl::OkStatus();
+  }
+  if (!path.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("--chat_template=", path, ": ", format.status().message()));
+  }
+  const bool none = absl::IsNotFound(format.status());
+  if (!none) LOG(WARNING) << "no conversations: " << format.status().message();
+  options->no_chat_reason = none ? "the model has no chat template (--chat_template gives one)"
+                                 : "the model's chat template cannot be used, see the coordinator's log";
+  return absl::OkStatus();
+}
+
 // Checks all flags, then starts all parts. On an error `process` holds what was started.
 absl::Status StartAll(Process* process) {
   absl::Status status = CheckFlags();
@@ -101,7 +123,10 @@ absl::Status StartAll(Process* process) {
   absl::StatusOr<std::unique_ptr<const text::Tokenizer>> tokenizer = nullptr;
   if (!absl::GetFlag(FLAGS_skip_tokenizer_init)) tokenizer = text::Tokenizer::Load(tokenizer_dir);
   if (!tokenizer.ok()) return tokenizer.status();
-  const frontend::ServerOptions server_options = ServerOptions();
+  frontend::ServerOptions server_options = ServerOptions();
+  if (*tokenizer != nullptr) {
+    if (status = LoadChatFormat(tokenizer_dir, &server_options); !status.ok()) return status;
+  }
   absl::StatusOr<std::unique_ptr<frontend::Server>> server =
       frontend::Server::Start(server_options, process->engine.get(), *std::move(tokenizer));
   if (!server.ok()) return server.status();

@@ -3,6 +3,7 @@
 //   generate "Once upon a time"           the prompt as an argument, as --prompt=..., or on stdin
 //   generate --n=3 --temperature=0.8 ...  several choices, each whole and labelled
 //   generate --json ...                   one JSON object per response, as the server sent it
+//   generate --chat --system=... ...      the prompt is a user's message of a conversation
 //   generate --stats ...                  times, tokens and block usage by rank on stderr
 //   generate --stop=X --stop=', ' ...     one stop string each time; escapes as in C ("\n"); a comma is part of the
 //   string
@@ -42,6 +43,9 @@
 // A negative or NaN default stands for "not given": the server's default applies.
 ABSL_FLAG(std::string, server, "127.0.0.1:50051", "host:port of the coordinator");
 ABSL_FLAG(std::string, prompt, "", "the prompt; else the arguments, else stdin");
+ABSL_FLAG(bool, chat, false, "the prompt is a user's message: the model's chat template makes the prompt of it");
+ABSL_FLAG(std::string, system, "", "with --chat: the system message in front of it");
+ABSL_FLAG(std::string, chat_template_kwargs, "", "with --chat: a JSON object of variables for the template");
 ABSL_FLAG(int64_t, max_tokens, -1, "most tokens to generate; -1 = as many as the context holds");
 ABSL_FLAG(int64_t, min_tokens, -1, "fewest tokens before the end may come");
 ABSL_FLAG(int64_t, n, 1, "number of choices");
@@ -138,9 +142,26 @@ void SetCount(const char* name, int64_t value, const Set& set) {
   set(static_cast<uint32_t>(value));
 }
 
+void AddMessage(const char* role, const std::string& content, quire::v1::ChatInput* chat) {
+  quire::v1::ChatMessage* message = chat->add_messages();
+  message->set_role(role);
+  message->set_content(content);
+}
+
+void SetPrompt(const std::string& prompt, GenerateRequest* request) {
+  const std::string system = absl::GetFlag(FLAGS_system), kwargs = absl::GetFlag(FLAGS_chat_template_kwargs);
+  if (!absl::GetFlag(FLAGS_chat)) {
+    if (!system.empty() || !kwargs.empty()) UsageError("--system and --chat_template_kwargs go with --chat");
+    return request->set_text(prompt);
+  }
+  if (!system.empty()) AddMessage("system", system, request->mutable_chat());
+  AddMessage("user", prompt, request->mutable_chat());
+  if (!kwargs.empty()) request->mutable_chat()->set_chat_template_kwargs(kwargs);
+}
+
 GenerateRequest MakeRequest(const std::string& prompt, const std::vector<std::string>& stops) {
   GenerateRequest request;
-  request.set_text(prompt);
+  SetPrompt(prompt, &request);
   request.set_stream(!absl::GetFlag(FLAGS_no_stream));
   quire::v1::SamplingParams* p = request.mutable_sampling_params();
   SetFloat("temperature", absl::GetFlag(FLAGS_temperature), [p](float v) { p->set_temperature(v); });

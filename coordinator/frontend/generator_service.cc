@@ -16,6 +16,7 @@
 #include "coordinator/frontend/status_map.h"
 #include "coordinator/frontend/text_adapter.h"
 #include "coordinator/frontend/validate.h"
+#include "coordinator/text/chat/chat_format.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/generate.grpc.pb.h"
 
@@ -139,6 +140,7 @@ class GeneratorService final : public RawService {
   // Requires: tokenizer_.
   absl::StatusOr<std::vector<int32_t>> EncodeText(const std::string& text, bool add_special_tokens) const;
   Encode MakeEncode() const;
+  RenderChat MakeRenderChat() const;
   ResponseOptions MakeResponseOptions(const v1::GenerateRequest& message, const request::Request& request) const;
 
   const ServerOptions options_;
@@ -158,6 +160,19 @@ absl::StatusOr<std::vector<int32_t>> GeneratorService::EncodeText(const std::str
 Encode GeneratorService::MakeEncode() const {
   if (tokenizer_ == nullptr) return nullptr;
   return [this](const std::string& text, bool add_special_tokens) { return EncodeText(text, add_special_tokens); };
+}
+
+RenderChat GeneratorService::MakeRenderChat() const {
+  if (tokenizer_ == nullptr) return nullptr;
+  return [this](const chat::ChatRequest& request) -> absl::StatusOr<ChatPrompt> {
+    const chat::ChatFormat* format = options_.chat_format.get();
+    if (format == nullptr) {
+      return absl::FailedPreconditionError(options_.no_chat_reason);
+    }
+    absl::StatusOr<std::string> text = format->Prompt(request, {absl::Now(), absl::LocalTimeZone()});
+    if (!text.ok()) return text.status();
+    return ChatPrompt{*std::move(text), format->add_special_tokens(), format->stops()};
+  };
 }
 
 ResponseOptions GeneratorService::MakeResponseOptions(const v1::GenerateRequest& message,
@@ -194,7 +209,7 @@ grpc::ServerWriteReactor<ByteBuffer>* GeneratorService::Generate(CallbackServerC
   }
   const absl::StatusOr<std::shared_ptr<const ReplicaFacts>> facts = facts_.Get();
   if (!facts.ok()) return GenerateStream::Refuse(context, facts.status());
-  absl::StatusOr<request::Request> request = Validate(message, (*facts)->limits, MakeEncode());
+  absl::StatusOr<request::Request> request = Validate(message, (*facts)->limits, MakeEncode(), MakeRenderChat());
   if (!request.ok()) return GenerateStream::Refuse(context, request.status());
   request->deadline = DeadlineOf(*context);
   if (WantsText(message)) request->make_decoder = MakeDecoderFactory(tokenizer_, WantedSpecialTokens(message));

@@ -21,6 +21,9 @@
 namespace quire::engine {
 class Replicas;
 }
+namespace quire::chat {
+class ChatFormat;
+}
 namespace quire::text {
 class Tokenizer;
 }
@@ -44,6 +47,8 @@ struct ServerOptions {
   bool priorities = false;             // the engine's policy looks at GenerateRequest.priority
   int64_t max_num_batched_tokens = 0;  // for GetServerInfo only
   int max_concurrent_streams = 4096;   // per connection
+  std::shared_ptr<const chat::ChatFormat> chat_format;  // null: conversations are refused
+  std::string no_chat_reason = "the model has no chat template";
 };
 
 class Server {

@@ -16,6 +16,7 @@
 #include "coordinator/frontend/field_error.h"
 #include "coordinator/frontend/token_rules.h"
 #include "coordinator/frontend/validate_beams.h"
+#include "coordinator/frontend/validate_chat.h"
 #include "coordinator/text/utf8.h"
 #include "proto/generate.pb.h"
 
@@ -309,24 +310,25 @@ absl::Status ReadIds(const v1::TokenizedInput& in, const Limits& limits, std::ve
   return absl::OkStatus();
 }
 
-absl::Status ReadText(const std::string& text, const Limits& limits, const Encode& encode, std::vector<int32_t>* out) {
-  constexpr char kField[] = "text";
+// The ids of a text, which is the field's or was made of it.
+absl::Status ReadText(absl::string_view field, const std::string& text, bool add_special_tokens, const Limits& limits,
+                      const Encode& encode, std::vector<int32_t>* out) {
   if (encode == nullptr) {
-    return FieldError(absl::StatusCode::kFailedPrecondition, kField,
+    return FieldError(absl::StatusCode::kFailedPrecondition, field,
                       "cannot be taken: this server has no tokenizer; send tokenized.input_ids.");
   }
-  if (text.empty()) return Invalid(kField, "must not be empty.");
+  if (text.empty()) return Invalid(field, "must not be empty.");
   if (const size_t at = text::FindInvalidUtf8(text); at != absl::string_view::npos) {
-    return Invalid(kField, absl::StrCat("must be valid UTF-8, got a bad byte at ", at, "."));
+    return Invalid(field, absl::StrCat("must be valid UTF-8, got a bad byte at ", at, "."));
   }
-  absl::StatusOr<std::vector<int32_t>> ids = encode(text, /*add_special_tokens=*/true);
-  if (!ids.ok()) return WithErrorField(ids.status(), kField);
-  if (ids->empty()) return Invalid(kField, "must hold at least 1 token, got 0.");
+  absl::StatusOr<std::vector<int32_t>> ids = encode(text, add_special_tokens);
+  if (!ids.ok()) return WithErrorField(ids.status(), field);
+  if (ids->empty()) return Invalid(field, "must hold at least 1 token, got 0.");
   for (const int32_t id : *ids) {
     // A tokenizer that does not belong to the model; the sender can do nothing about it.
     if (id < 0 || id >= limits.vocab_size) {
       return FieldError(
-          absl::StatusCode::kFailedPrecondition, kField,
+          absl::StatusCode::kFailedPrecondition, field,
           absl::StrCat("has token id ", id, " under this server's tokenizer, but the model's vocabulary has ",
                        limits.vocab_size, "."));
     }
@@ -348,15 +350,24 @@ absl::Status Truncate(const v1::SamplingParams& in, const Limits& limits, std::v
   return absl::OkStatus();
 }
 
+// The prompt's ids; a conversation adds to what ends an answer, too.
 absl::Status ReadPrompt(const v1::GenerateRequest& message, const Limits& limits, const Encode& encode,
-                        std::vector<int32_t>* out) {
+                        const RenderChat& render_chat, request::Request* request) {
+  std::vector<int32_t>* const out = &request->prompt_ids;
   const char* field = "text";
-  absl::Status status = Invalid("input", "is required: set text or tokenized.");
+  absl::Status status = Invalid("input", "is required: set text, chat or tokenized.");
   if (message.has_tokenized()) {
     field = "tokenized.input_ids";
     status = ReadIds(message.tokenized(), limits, out);
   } else if (message.has_text()) {
-    status = ReadText(message.text(), limits, encode, out);
+    status = ReadText(field, message.text(), /*add_special_tokens=*/true, limits, encode, out);
+  } else if (message.has_chat()) {
+    field = "chat.messages";
+    const absl::StatusOr<ChatPrompt> prompt = ReadChat(message.chat(), render_chat);
+    if (!prompt.ok()) return prompt.status();
+    status = ReadText(field, prompt->text, prompt->add_special_tokens, limits, encode, out);
+    const v1::SamplingParams& in = message.sampling_params();
+    if (status.ok()) AddChatStops(*prompt, encode, !in.has_detokenize() || in.detokenize(), &request->params);
   }
   if (!status.ok()) return status;
   if (absl::Status s = Truncate(message.sampling_params(), limits, out); !s.ok()) return s;
@@ -392,7 +403,7 @@ absl::Status ReadLengths(const v1::SamplingParams& in, const Limits& limits, int
 }  // namespace
 
 absl::StatusOr<request::Request> Validate(const v1::GenerateRequest& message, const Limits& limits,
-                                          const Encode& encode) {
+                                          const Encode& encode, const RenderChat& render_chat) {
   request::Request request;
   const v1::SamplingParams& sampling = message.sampling_params();
   if (absl::Status s = CheckEnvelope(message, limits); !s.ok()) return s;
@@ -403,7 +414,7 @@ absl::StatusOr<request::Request> Validate(const v1::GenerateRequest& message, co
   if (absl::Status s = ReadSampling(sampling, limits, &request.params); !s.ok()) return s;
   if (absl::Status s = ReadBestOf(message, limits, &request.params); !s.ok()) return s;
   if (absl::Status s = ReadTokenRules(sampling, limits.vocab_size, encode, &request.params); !s.ok()) return s;
-  if (absl::Status s = ReadPrompt(message, limits, encode, &request.prompt_ids); !s.ok()) return s;
+  if (absl::Status s = ReadPrompt(message, limits, encode, render_chat, &request); !s.ok()) return s;
   const auto prompt_len = static_cast<int64_t>(request.prompt_ids.size());
   if (absl::Status s = ReadLengths(sampling, limits, prompt_len, &request.params); !s.ok()) return s;
   if (absl::Status s = CheckPromptLogprobs(request.params, prompt_len); !s.ok()) return s;

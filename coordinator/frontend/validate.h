@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/frontend/encode.h"
 #include "coordinator/frontend/generation_config.h"
+#include "coordinator/frontend/render_chat.h"
 #include "coordinator/request/request.h"
 
 namespace quire::v1 {
@@ -50,9 +51,10 @@ struct Limits {
 
 // Leaves `deadline` and `make_decoder` of the result unset: they belong to the RPC. Every error carries its field
 // (field_error.h). Errors: INVALID_ARGUMENT a limit is broken, with the value and the limit; NOT_FOUND unknown model;
-// UNIMPLEMENTED not served yet; FAILED_PRECONDITION text without a tokenizer.
+// UNIMPLEMENTED not served yet; FAILED_PRECONDITION text without a tokenizer, a chat without a template. Requires:
+// `render_chat` is null where `encode` is.
 absl::StatusOr<request::Request> Validate(const v1::GenerateRequest& message, const Limits& limits,
-                                          const Encode& encode);
+                                          const Encode& encode, const RenderChat& render_chat = nullptr);
 
 }  // namespace quire::frontend
 

@@ -1,5 +1,6 @@
 #include "coordinator/text/jinja/characters.h"
 
+#include <string.h>
 #include <utf8proc.h>
 
 #include "coordinator/text/unicode.h"
@@ -114,6 +115,13 @@ absl::string_view StripRight(absl::string_view text) { return DropRight(text, Is
 absl::string_view StripLeft(absl::string_view text, absl::string_view chars) { return DropLeft(text, IsOneOf(chars)); }
 absl::string_view StripRight(absl::string_view text, absl::string_view chars) {
   return DropRight(text, IsOneOf(chars));
+}
+
+size_t FindText(absl::string_view text, absl::string_view part, size_t from) {
+  if (from > text.size()) return absl::string_view::npos;
+  const void* found = memmem(text.data() + from, text.size() - from, part.data(), part.size());
+  if (found == nullptr) return absl::string_view::npos;
+  return static_cast<size_t>(static_cast<const char*>(found) - text.data());
 }
 
 std::vector<absl::string_view> Characters(absl::string_view text) {

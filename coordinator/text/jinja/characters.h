@@ -33,6 +33,9 @@ absl::string_view StripRight(absl::string_view text);
 absl::string_view StripLeft(absl::string_view text, absl::string_view chars);
 absl::string_view StripRight(absl::string_view text, absl::string_view chars);
 
+// Where `part` is found first, from byte `from` on; npos where it is not. Cost: linear, whatever the texts are.
+size_t FindText(absl::string_view text, absl::string_view part, size_t from = 0);
+
 std::vector<absl::string_view> Characters(absl::string_view text);
 
 // The byte at which character `index` starts; the size where there are fewer.

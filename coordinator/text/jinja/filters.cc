@@ -106,7 +106,7 @@ Value Indent(Rendering* r, const std::string& name, const Value& value, const Ar
   const std::string space = width.is_string() ? width.text() : std::string(static_cast<size_t>(width.integer()), ' ');
   const bool first = bound.Flag(1, false), blank = bound.Flag(2, false);
   // As in Jinja2, which adds a line break and takes the lines: one at the end stays, and an empty text is one line.
-  const std::string text = absl::StrCat(ToText(r, value), "\n");
+  const std::string text = absl::StrCat(Text(r, value, "indent: the value"), "\n");
   const Value lines = CallStringMethod(r, r->String(text), "splitlines", Args());
   if (!r->ok()) return Value();
   std::string out;

@@ -39,7 +39,8 @@ bool GoodPath(const Value* value) { return !IsPath(value) || value->is_string() 
 // What sort, unique, min and max compare: the attribute, lower case unless asked otherwise.
 Value Key(Rendering* r, const Value& item, const Value* attribute, bool case_sensitive) {
   Value key = IsPath(attribute) ? Dig(r, item, *attribute) : item;
-  return key.is_string() && !case_sensitive ? r->String(ToLower(key.text())) : key;
+  if (!key.is_string() || case_sensitive || !r->SpendChars(key.text().size())) return key;
+  return r->String(ToLower(key.text()));
 }
 
 using Keyed = std::vector<std::pair<Value, Value>>;  // key, item

@@ -334,7 +334,7 @@ std::string ReplaceText(Rendering* r, absl::string_view text, absl::string_view 
   size_t at = 0;
   while (r->ok() && (count < 0 || done < count)) {
     // An empty `from` is found in front of every character and at the end.
-    const size_t found = from.empty() ? (at <= text.size() ? at : absl::string_view::npos) : text.find(from, at);
+    const size_t found = from.empty() ? (at <= text.size() ? at : absl::string_view::npos) : FindText(text, from, at);
     if (found == absl::string_view::npos) break;
     r->Append(&out, text.substr(at, found - at));
     r->Append(&out, to);

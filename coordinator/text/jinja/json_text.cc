@@ -135,6 +135,7 @@ class JsonPrinter final {
 };
 
 void JsonPrinter::PrintString(const std::string& text) {
+  if (!r_->SpendChars(text.size())) return;
   std::string quoted = "\"";
   for (size_t at = 0; at < text.size();) {
     const size_t start = at;

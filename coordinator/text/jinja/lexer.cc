@@ -18,6 +18,8 @@ namespace {
 constexpr absl::string_view kOperators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
                                             "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
 
+constexpr size_t kNameBytesMax = 256;
+
 bool IsDigit(char c) { return absl::ascii_isdigit(static_cast<unsigned char>(c)); }
 bool IsNameStart(char c) {
   return absl::ascii_isalpha(static_cast<unsigned char>(c)) || c == '_' || static_cast<unsigned char>(c) >= 0x80;
@@ -220,6 +222,7 @@ void Lexer::ReadToken() {
       if (static_cast<unsigned char>(rest_[length]) >= 0x80 && CountSpace(length) > 0) break;
       ++length;
     }
+    if (length > kNameBytesMax) return Fail(absl::StrCat("a name has more than ", kNameBytesMax, " bytes"));
     Add(TokenKind::kName, rest_.substr(0, length));
     Skip(length);
   } else if (c == '\'' || c == '"') {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/text/jinja/characters.h"
 #include "coordinator/text/jinja/format.h"
 #include "coordinator/text/jinja/print.h"
 
@@ -156,10 +157,10 @@ bool Contains(Rendering* r, const Value& part, const Value& whole) {
         return false;
       }
       r->SpendText(whole.text().size());
-      return whole.text().find(part.text()) != std::string::npos;
+      return FindText(whole.text(), part.text()) != absl::string_view::npos;
     case Kind::kDict:
       if (!IsHashable(part)) r->Fail(absl::StrCat("a ", TypeName(part), " cannot be the key of a dict"));
-      if (!part.is_string()) r->Spend(static_cast<int64_t>(whole.dict().entries.size()));
+      r->Spend(static_cast<int64_t>(part.is_string() ? part.text().size() / 64 : whole.dict().entries.size()));
       return r->ok() && whole.dict().Find(part) != nullptr;
     case Kind::kList:
       break;

@@ -31,6 +31,7 @@ void AppendReprChar(char32_t c, absl::string_view bytes, char quote, std::string
 }
 
 void PrintQuoted(Rendering* r, const std::string& text, std::string* out) {
+  if (!r->SpendChars(text.size())) return;
   const bool has_single = text.find('\'') != std::string::npos;
   const char quote = has_single && text.find('"') == std::string::npos ? '"' : '\'';
   std::string quoted(1, quote);

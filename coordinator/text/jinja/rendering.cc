@@ -5,6 +5,19 @@
 #include "absl/strings/str_cat.h"
 
 namespace quire::jinja {
+namespace {
+
+constexpr size_t kMessageBytesMax = 512;
+
+// Whole characters. A template's own words for an error may hold a whole conversation.
+absl::string_view Shorten(absl::string_view what) {
+  if (what.size() <= kMessageBytesMax) return what;
+  size_t size = kMessageBytesMax;
+  while (size > 0 && (static_cast<unsigned char>(what[size]) & 0xC0) == 0x80) --size;
+  return what.substr(0, size);
+}
+
+}  // namespace
 
 Rendering::Rendering(const Limits& limits, const Clock& clock) : limits_(limits), clock_(clock), steps_(limits.steps) {}
 
@@ -15,12 +28,12 @@ Rendering::~Rendering() {
 }
 
 Value Rendering::Fail(absl::string_view what) {
-  if (status_.ok()) status_ = absl::InvalidArgumentError(absl::StrCat("line ", line_, ": ", what));
+  if (status_.ok()) status_ = absl::InvalidArgumentError(absl::StrCat("line ", line_, ": ", Shorten(what)));
   return Value();
 }
 
 Value Rendering::FailLimit(absl::string_view what) {
-  if (status_.ok()) status_ = absl::ResourceExhaustedError(absl::StrCat("line ", line_, ": ", what));
+  if (status_.ok()) status_ = absl::ResourceExhaustedError(absl::StrCat("line ", line_, ": ", Shorten(what)));
   return Value();
 }
 
@@ -63,6 +76,7 @@ Value Rendering::Dict(Entries entries) {
   if (!Spend(1 + static_cast<int64_t>(entries.size()))) return Value();
   int64_t odd_keys = 0;
   for (const auto& [key, value] : entries) {
+    if (key.is_string() && !SpendText(key.text().size())) return Value();
     if (!IsHashable(key)) return Fail(absl::StrCat("a ", TypeName(key), " cannot be the key of a dict"));
     if (value.nesting() >= kNestingMax) {
       return FailLimit(absl::StrCat("dicts are nested deeper than ", kNestingMax, " levels"));

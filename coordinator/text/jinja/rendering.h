@@ -24,7 +24,7 @@ namespace quire::jinja {
 
 // What a rendering may use. The defaults serve a conversation of megabytes and stop a runaway in seconds.
 struct Limits {
-  int64_t steps = 20'000'000;               // expressions, statements, loop passes; 256 bytes copied count as one
+  int64_t steps = 20'000'000;               // expressions, statements, loop passes; 64 bytes copied count as one
   int64_t live_bytes = int64_t{256} << 20;  // values held at a time
   int64_t text_bytes = int64_t{32} << 20;   // one string, or the output
   int nesting = 700;                        // expressions and statements inside each other, macros' included
@@ -54,7 +54,9 @@ class Rendering final {
   Value FailLimit(absl::string_view what);
   // Takes from the steps; false (and an error) when none is left.
   bool Spend(int64_t steps);
-  bool SpendText(size_t bytes) { return Spend(1 + static_cast<int64_t>(bytes / 256)); }
+  bool SpendText(size_t bytes) { return Spend(1 + static_cast<int64_t>(bytes / 64)); }
+  // For walks that look at each character.
+  bool SpendChars(size_t bytes) { return Spend(1 + static_cast<int64_t>(bytes / 16)); }
 
   // One level deeper while it lives.
   class Nest final {

@@ -22,13 +22,18 @@ using Method = Value (*)(Rendering* r, const Value& self, const std::string& nam
 constexpr int64_t kNoLimit = -1;
 constexpr size_t kPartsMax = 1 << 20;
 
+// A search from the right may compare all of `part` at each place.
+bool SpendSearch(Rendering* r, absl::string_view text, absl::string_view part) {
+  return r->Spend(static_cast<int64_t>((text.size() + 1) * (part.size() / 16 + 1) / 64));
+}
+
 Value Strip(Rendering* r, const Value& self, const std::string& name, const Args& args) {
   const Bound bound(r, name, args, {"chars"});
   absl::string_view text = self.text();
   const Value* given = bound.at(0);
   const bool by_space = given == nullptr || given->is_none();
   const std::string chars = by_space ? "" : bound.Text(0, "");
-  if (!r->ok() || !r->Spend(static_cast<int64_t>(text.size() / 256 * (1 + chars.size())))) return Value();
+  if (!r->ok() || !r->Spend(static_cast<int64_t>((text.size() + 1) * (chars.size() + 1) / 32))) return Value();
   if (name != "rstrip") text = by_space ? StripLeft(text) : StripLeft(text, chars);
   if (name != "lstrip") text = by_space ? StripRight(text) : StripRight(text, chars);
   return r->String(std::string(text), self.string().safe);
@@ -73,7 +78,7 @@ std::vector<absl::string_view> SplitAt(Rendering* r, absl::string_view text, abs
   std::vector<absl::string_view> parts;
   while (r->Spend(1) && (splits_max == kNoLimit || static_cast<int64_t>(parts.size()) < splits_max)) {
     if (parts.size() >= kPartsMax) r->FailLimit(absl::StrCat("more than ", kPartsMax, " parts"));
-    const size_t at = from_right ? text.rfind(separator) : text.find(separator);
+    const size_t at = from_right ? text.rfind(separator) : FindText(text, separator);
     if (at == absl::string_view::npos) break;
     if (from_right) {
       parts.push_back(text.substr(at + separator.size()));
@@ -113,6 +118,7 @@ Value Split(Rendering* r, const Value& self, const std::string& name, const Args
     return ToList(r, SplitAtSpace(r, self.text(), limit, from_right), self.string().safe);
   }
   if (separator.empty()) return r->Fail(absl::StrCat(name, "(): the separator is empty"));
+  if (!SpendSearch(r, self.text(), separator)) return Value();
   return ToList(r, SplitAt(r, self.text(), separator, limit, from_right), self.string().safe);
 }
 
@@ -132,7 +138,7 @@ Value SplitLines(Rendering* r, const Value& self, const std::string& name, const
     begin = at;
   }
   if (begin < text.size()) lines.push_back(text.substr(begin));
-  return ToList(r, lines);
+  return ToList(r, lines, self.string().safe);
 }
 
 Value Partition(Rendering* r, const Value& self, const std::string& name, const Args& args) {
@@ -141,7 +147,8 @@ Value Partition(Rendering* r, const Value& self, const std::string& name, const 
   if (!r->ok()) return Value();
   if (separator.empty()) return r->Fail(absl::StrCat(name, "(): the separator is empty"));
   const absl::string_view text = self.text();
-  const size_t at = name == "partition" ? text.find(separator) : text.rfind(separator);
+  if (!SpendSearch(r, text, separator)) return Value();
+  const size_t at = name == "partition" ? FindText(text, separator) : text.rfind(separator);
   std::vector<absl::string_view> parts;
   if (at != absl::string_view::npos) {
     parts = {text.substr(0, at), separator, text.substr(at + separator.size())};
@@ -195,10 +202,10 @@ Value Find(Rendering* r, const Value& self, const std::string& name, const Args&
   const std::string part = bound.Text(0, "");
   absl::string_view text = self.text();
   size_t skipped = 0;
-  const bool in_range = r->ok() && r->SpendText(text.size()) && TakeRange(r, bound, 1, &text, &skipped);
+  const bool in_range = r->ok() && SpendSearch(r, text, part) && TakeRange(r, bound, 1, &text, &skipped);
   if (!r->ok()) return Value();
   const bool from_right = name == "rfind" || name == "rindex";
-  const size_t at = !in_range ? absl::string_view::npos : from_right ? text.rfind(part) : text.find(part);
+  const size_t at = !in_range ? absl::string_view::npos : from_right ? text.rfind(part) : FindText(text, part);
   if (at != absl::string_view::npos) return Value::Int(static_cast<int64_t>(skipped + CharIndex(text, at)));
   if (name == "index" || name == "rindex") return r->Fail(absl::StrCat(name, "(): not found"));
   return Value::Int(-1);
@@ -213,7 +220,9 @@ Value Count(Rendering* r, const Value& self, const std::string& name, const Args
   if (!TakeRange(r, bound, 1, &text, &skipped)) return Value::Int(0);
   if (part.empty()) return Value::Int(static_cast<int64_t>(CharIndex(text, text.size())) + 1);
   int64_t count = 0;
-  for (size_t at = text.find(part); at != absl::string_view::npos; at = text.find(part, at + part.size())) ++count;
+  for (size_t at = FindText(text, part); at != absl::string_view::npos; at = FindText(text, part, at + part.size())) {
+    ++count;
+  }
   return Value::Int(count);
 }
 
@@ -259,7 +268,7 @@ std::string Title(absl::string_view text, bool swap_case) {
 Value ChangeCase(Rendering* r, const Value& self, const std::string& name, const Args& args) {
   const Bound bound(r, name, args, {});
   const std::string& text = self.text();
-  if (!r->ok() || !r->Spend(static_cast<int64_t>(text.size() / 16))) return Value();
+  if (!r->ok() || !r->SpendChars(text.size())) return Value();
   if ((name == "title" || name == "swapcase") && text.size() > kPartsMax) return r->FailLimit("too long a text");
   const bool safe = self.string().safe;
   if (name == "upper") return r->String(ToUpper(text), safe);
@@ -292,7 +301,7 @@ Value Pad(Rendering* r, const Value& self, const std::string& name, const Args& 
 Value Classify(Rendering* r, const Value& self, const std::string& name, const Args& args) {
   const Bound bound(r, name, args, {});
   const std::string& text = self.text();
-  if (!r->ok() || !r->Spend(static_cast<int64_t>(text.size() / 16))) return Value();
+  if (!r->ok() || !r->SpendChars(text.size())) return Value();
   if (name == "isascii") return Value::Bool(self.string().num_chars == text.size());
   bool any = false, all = !text.empty();
   for (size_t at = 0; at < text.size();) {

@@ -13,9 +13,11 @@
 namespace quire::jinja {
 namespace {
 
+constexpr size_t kHintBytesMax = 256;  // a longer name is not quoted
 constexpr size_t kCharsMax = 1 << 20;  // of a string that is taken apart into characters
 
 Value Missing(const Value& object, absl::string_view name) {
+  if (name.size() > kHintBytesMax) return Value::Undefined(absl::StrCat("an item of a ", TypeName(object)));
   return Value::Undefined(absl::StrCat("'", name, "' of a ", TypeName(object)));
 }
 
@@ -135,6 +137,7 @@ Value GetAttribute(Rendering* r, const Value& object, const std::string& name) {
 Value GetItem(Rendering* r, const Value& object, const Value& key) {
   if (!r->ok()) return Value();
   if (object.is_undefined()) return FailUndefined(r, object);
+  if (key.is_string() && !r->SpendText(key.text().size())) return Value();
   if (object.is_dict() && IsHashable(key)) {
     if (!key.is_string()) r->Spend(static_cast<int64_t>(object.dict().entries.size()));
     if (const Value* item = object.dict().Find(key)) return *item;

@@ -51,7 +51,9 @@ void Check(const absl::StatusOr<std::string>& got, const Value& golden, const st
   if (text == nullptr) {
     EXPECT_FALSE(got.ok()) << what << "\n  renders " << (got.ok() ? *got : "")
                            << "\n  and Jinja2 says: " << golden.dict().Find("error")->text();
-    if (!got.ok()) EXPECT_TRUE(absl::StrContains(got.status().message(), "line ")) << what << ": " << got.status();
+    if (!got.ok()) {
+      EXPECT_TRUE(absl::StrContains(got.status().message(), "line ")) << what << ": " << got.status();
+    }
     return;
   }
   ASSERT_TRUE(got.ok()) << what << ": " << got.status();
