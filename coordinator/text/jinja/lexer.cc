@@ -10,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "coordinator/text/jinja/characters.h"
 #include "coordinator/text/jinja/string_literal.h"
+#include "coordinator/text/unicode.h"
 #include "coordinator/text/utf8.h"
 
 namespace quire::jinja {
@@ -23,6 +24,21 @@ constexpr size_t kNameBytesMax = 256;
 bool IsDigit(char c) { return absl::ascii_isdigit(static_cast<unsigned char>(c)); }
 bool IsNameStart(char c) {
   return absl::ascii_isalpha(static_cast<unsigned char>(c)) || c == '_' || static_cast<unsigned char>(c) >= 0x80;
+}
+
+// Bytes of the name at the front; 0 when a character beyond ASCII stands there that begins none.
+size_t NameLength(absl::string_view text) {
+  size_t end = 0;
+  while (end < text.size()) {
+    size_t next = end;
+    const char32_t c = text::NextChar(text, &next);
+    if (c < 0x80 ? !IsNameStart(text[end]) && !(end > 0 && IsDigit(text[end]))
+                 : !(end > 0 ? text::IsWordChar(c) : IsAlphabetic(c))) {
+      break;
+    }
+    end = next;
+  }
+  return end;
 }
 
 // One kind of line break, and without the one at the end.
@@ -216,12 +232,8 @@ void Lexer::ReadToken() {
   if (IsDigit(c)) {
     ReadNumber();
   } else if (IsNameStart(c)) {
-    size_t length = 1;
-    while (length < rest_.size() && (IsNameStart(rest_[length]) || IsDigit(rest_[length]))) {
-      // White space beyond ASCII ends a name.
-      if (static_cast<unsigned char>(rest_[length]) >= 0x80 && CountSpace(length) > 0) break;
-      ++length;
-    }
+    const size_t length = NameLength(rest_);
+    if (length == 0) return ReadOperator();
     if (length > kNameBytesMax) return Fail(absl::StrCat("a name has more than ", kNameBytesMax, " bytes"));
     Add(TokenKind::kName, rest_.substr(0, length));
     Skip(length);

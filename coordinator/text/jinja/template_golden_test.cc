@@ -62,7 +62,7 @@ void Check(const absl::StatusOr<std::string>& got, const Value& golden, const st
 
 TEST(TemplateGoldenTest, TemplatesOfEveryStyleRenderAsJinja2) {
   const Value conversations = ReadJson("conversations.json"), goldens = ReadJson("goldens.json");
-  std::set<std::string> templates;
+  std::set<std::string> templates, rendered;
   int texts = 0;
   for (const Value& golden : goldens.items()) {
     const std::string& name = golden.dict().Find("template")->text();
@@ -71,8 +71,11 @@ TEST(TemplateGoldenTest, TemplatesOfEveryStyleRenderAsJinja2) {
     ASSERT_NE(variables, nullptr) << conversation;
     Check(Render(ReadFile("templates/" + name), *variables), golden, absl::StrCat(name, " with ", conversation));
     templates.insert(name);
-    texts += golden.dict().Find("text") != nullptr ? 1 : 0;
+    if (golden.dict().Find("text") == nullptr) continue;
+    rendered.insert(name);
+    ++texts;
   }
+  EXPECT_EQ(rendered, templates) << "a template that renders nothing shows nothing";
   EXPECT_GE(templates.size(), 40u);
   EXPECT_GE(texts, 500);
 }

@@ -128,6 +128,15 @@ TEST(TemplateLimitsTest, ParsersDepthIsBounded) {
   EXPECT_FALSE(Render("\xff").ok());
 }
 
+// A name was taken byte by byte, and a character at the end of the template read beyond it.
+TEST(TemplateLimitsTest, NamesAreMadeOfWholeCharacters) {
+  EXPECT_EQ(*Render("{% set été_1 = 5 %}{{ été_1 }}"), "5");
+  EXPECT_EQ(*Render("{{ nöpe is defined }}"), "False");
+  for (const char* source : {"{{ x\xc3\xa9", "{{ 'a' \xc3\xa9", "{{ \xe2\x98\x83 }}", "{{ a\xe2\x98\x83 }}"}) {
+    EXPECT_FALSE(Render(source).ok()) << source;
+  }
+}
+
 TEST(TemplateLimitsTest, ErrorsNameLineAndConstruct) {
   const struct {
     const char* source;

@@ -53,6 +53,7 @@ def main():
             source = file.read()
         for conversation, variables in CONVERSATIONS.items():
             goldens.append({"template": name, "conversation": conversation, **render(source, variables)})
+    assert {g["template"] for g in goldens if g.get("text")} == set(os.listdir(folder)), "a template that renders nothing shows nothing"
     write("goldens.json", goldens)
     made, wrong = [], []
     for group in (snippets.FILTERS, snippets.METHODS, snippets.TESTS, snippets.SYNTAX):

@@ -124,6 +124,8 @@ ERRORS = r"""
 {{ a..b }}
 {{ 1 +  }}
 {{ $ }}
+{{ ☃ }}
+{{ a☃ }}
 {# no end
 {% raw %} no end
 {% break %}
