@@ -54,6 +54,28 @@ class GroupedRows : public ComputedRows {
     }
   }
 
+  // For formats that have the outputs of one input side by side: fill(i, q) writes the integers of the tile's outputs for
+  // input i. Blocks of inputs go through a small square, since neighbours of a row lie far apart while it is filled.
+  template <typename Fill>
+  void WidenByInputs(const Tile& tile, float* rows, Fill fill) const {
+    float square[kTile][kTile];  // [input, output]
+    uint32_t q[kTile] = {};
+    for (int64_t begin = 0; begin < ints_.in; begin += kTile) {
+      const int64_t count = std::min(kTile, ints_.in - begin);
+      for (int64_t k = 0; k < count; ++k) {
+        fill(begin + k, q);
+        const float* scales = &tile.scales[GroupOf(begin + k) * kTile];
+        const float* zeros = &tile.zeros[GroupOf(begin + k) * kTile];
+        for (int64_t r = 0; r < kTile; ++r) {
+          square[k][r] = scales[r] * (static_cast<float>(static_cast<int32_t>(q[r])) - zeros[r]);
+        }
+      }
+      for (int64_t r = 0; r < tile.count; ++r) {
+        for (int64_t k = 0; k < count; ++k) rows[r * ints_.in + begin + k] = square[k][r];
+      }
+    }
+  }
+
   int64_t GroupOf(int64_t i) const { return ints_.group_of.empty() ? i / ints_.group_size : ints_.group_of[i]; }
 
   const GroupedInts ints_;
@@ -71,15 +93,17 @@ class Gptq final : public GroupedRows {
     };
     const auto scale = [&](int64_t g, int64_t o) { return g * ints_.out + o; };
     ForTiles(first, count, out, zero, scale, [&](const Tile& tile, float* rows) {
-      for (int64_t i = 0; i < ints_.in; ++i) {
-        const float* scales = &tile.scales[GroupOf(i) * kTile];
-        const float* zeros = &tile.zeros[GroupOf(i) * kTile];
-        for (int64_t r = 0; r < tile.count; ++r) {
-          const uint8_t* column = ints_.values.data + 4 * (tile.first + r);
-          const float q = static_cast<float>(BitsAt(column, ints_.out, i * ints_.bits, ints_.bits));
-          rows[r * ints_.in + i] = scales[r] * (q - zeros[r]);
+      WidenByInputs(tile, rows, [&](int64_t i, uint32_t* q) {
+        const int64_t bit = i * ints_.bits, word = bit / 32 * ints_.out + tile.first;
+        const int shift = static_cast<int>(bit % 32);
+        for (int64_t r = 0; r < tile.count; ++r) q[r] = LoadStored<uint32_t>(ints_.values.data, word + r) >> shift;
+        if (shift + ints_.bits > 32) {
+          for (int64_t r = 0; r < tile.count; ++r) {
+            q[r] |= LoadStored<uint32_t>(ints_.values.data, word + ints_.out + r) << (32 - shift);
+          }
         }
-      }
+        for (int64_t r = 0; r < tile.count; ++r) q[r] &= mask;
+      });
     });
   }
 
@@ -98,13 +122,18 @@ class Awq final : public GroupedRows {
     const auto zero = [&](int64_t g, int64_t o) { return value(ints_.zeros, g, o); };
     const auto scale = [&](int64_t g, int64_t o) { return g * ints_.out + o; };
     ForTiles(first, count, out, zero, scale, [&](const Tile& tile, float* rows) {
-      for (int64_t i = 0; i < ints_.in; ++i) {
-        const float* scales = &tile.scales[GroupOf(i) * kTile];
-        const float* zeros = &tile.zeros[GroupOf(i) * kTile];
-        for (int64_t r = 0; r < tile.count; ++r) {
-          rows[r * ints_.in + i] = scales[r] * (static_cast<float>(value(ints_.values, i, tile.first + r)) - zeros[r]);
-        }
+      int64_t words[kTile];  // of an input's row of words
+      int shifts[kTile];
+      for (int64_t r = 0; r < tile.count; ++r) {
+        words[r] = (tile.first + r) / 8;
+        shifts[r] = 4 * kAwqNibble[(tile.first + r) % 8];
       }
+      WidenByInputs(tile, rows, [&](int64_t i, uint32_t* q) {
+        const int64_t row = i * (ints_.out / 8);
+        for (int64_t r = 0; r < tile.count; ++r) {
+          q[r] = LoadStored<uint32_t>(ints_.values.data, row + words[r]) >> shifts[r] & 15u;
+        }
+      });
     });
   }
 };
