@@ -98,6 +98,7 @@ TEST(ExpertsConfigTest, WrongValuesAreRefusedByName) {
       {"num_local_experts", 0, "'num_local_experts' is 0"},
       {"num_local_experts", 2.5, "'num_local_experts' is 2.5"},
       {"num_local_experts", nullptr, "'num_experts' is missing"},
+      {"num_local_experts", 4097, "'num_local_experts' is 4097, must be an integer in [1, 4096]"},
       {"num_experts_per_tok", 6, "'num_experts_per_tok' is 6, there are 5 experts"},
       {"num_experts_per_tok", nullptr, "'num_experts_per_tok' is missing"},
       {"num_local_experts", 6, "block_sparse_moe.gate.weight"},
@@ -111,6 +112,17 @@ TEST(ExpertsConfigTest, WrongValuesAreRefusedByName) {
     EXPECT_TRUE(absl::IsInvalidArgument(StatusOf(options))) << c.key;
     EXPECT_THAT(std::string(StatusOf(options).message()), HasSubstr(c.message));
   }
+}
+
+// A config alone must not make a load take memory.
+TEST(ExpertsConfigTest, MoreExpertsThanAnyModelHasAreRefused) {
+  ModelFiles files("mixtral");
+  files.config["num_local_experts"] = 4096;
+  files.config["num_hidden_layers"] = 1000;
+  FixtureOptions options;
+  options.model_dir = WriteDir("experts_many", files);
+  EXPECT_TRUE(absl::IsInvalidArgument(StatusOf(options)));
+  EXPECT_THAT(std::string(StatusOf(options).message()), HasSubstr("4096 experts in each of 1000 layers"));
 }
 
 TEST(ExpertsConfigTest, WindowsOfSomeLayersAreRefusedByName) {

@@ -8,7 +8,8 @@ namespace quire::worker {
 namespace {
 
 constexpr int64_t kExpertsMax = 4096;
-constexpr int64_t kFfnMin = 4;  // every quarter of the columns has one
+constexpr int64_t kExpertsOfAllLayersMax = 1 << 17;  // bounds what a config alone makes a load allocate
+constexpr int64_t kFfnMin = 4;                       // every quarter of the columns has one
 constexpr int64_t kFfnMax = 1 << 20;
 
 // The first of the keys that is there.
@@ -63,6 +64,10 @@ absl::Status ReadExperts(const FamilyRow& family, const HfConfig& config, ModelS
   if (experts.chosen > experts.count) {
     return absl::InvalidArgumentError(absl::StrCat(config.file, ": 'num_experts_per_tok' is ", experts.chosen,
                                                    ", there are ", experts.count, " experts"));
+  }
+  if (experts.count * spec->num_layers > kExpertsOfAllLayersMax) {
+    return absl::InvalidArgumentError(absl::StrCat(config.file, ": ", experts.count, " experts in each of ",
+                                                   spec->num_layers, " layers are more than ", kExpertsOfAllLayersMax));
   }
   experts.renormalize = true;
   if (keys.renormalize != nullptr) {
