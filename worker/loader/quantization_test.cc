@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -53,6 +54,7 @@ struct Files {
   std::string Write(const std::string& name) const {
     const std::string dir = absl::StrCat(::testing::TempDir(), "/quantization_", name);
     mkdir(dir.c_str(), 0755);
+    for (const char* file : {"/quantize_config.json", "/quant_config.json"}) unlink((dir + file).c_str());
     const std::string text = header.dump();
     const uint64_t size = text.size();
     std::ofstream(dir + "/model.safetensors", std::ios::binary)
