@@ -105,6 +105,22 @@ def build_falcon(**fields):
     return transformers.FalconForCausalLM._from_config(config, attn_implementation="sdpa", dtype=torch.float32)
 
 
+def build_mpt_normed(**fields):
+    """qk_ln, which the library's class does not know: LayerNorms of all queries and of all keys behind their product."""
+    model = transformers.MptForCausalLM(transformers.MptConfig(**fields))
+    width = fields["d_model"]
+    for block in model.transformer.blocks:
+        attn = block.attn
+        attn.q_ln, attn.k_ln = (torch.nn.LayerNorm(width, eps=1e-5, bias=False) for _ in range(2))
+
+        def norm(module, args, out, attn=attn):
+            q, k, v = out.split(width, -1)
+            return torch.cat([attn.q_ln(q), attn.k_ln(k), v], -1)
+
+        attn.Wqkv.register_forward_hook(norm)
+    return model
+
+
 # directory: (class prefix of transformers, or what builds the model; its config)
 FAMILIES = {
     "mistral_window": ("Mistral", dict(GATED, head_dim=16, sliding_window=13, rope_parameters=rope(1e6))),
@@ -133,6 +149,9 @@ FAMILIES = {
         ("Mpt",
          dict(TABLE, d_model=36, n_heads=12, n_layers=2, max_seq_len=320,
               attn_config=dict(alibi=True, clip_qkv=0.5, softmax_scale=0.7))),
+    "mpt_qk_norm":
+        (build_mpt_normed,
+         dict(TABLE, d_model=36, n_heads=12, n_layers=2, max_seq_len=320, attn_config=dict(alibi=True, qk_ln=True))),
     "falcon_rw": (build_falcon, dict(TWELVE, alibi=True, multi_query=False, parallel_attn=False, bias=True)),
     "baichuan_13b": (BaichuanAlibi, dict(TWELVE, intermediate_size=56, model_max_length=320)),
 }

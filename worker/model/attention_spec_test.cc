@@ -98,7 +98,9 @@ TEST(WindowsTest, BadKeysAreRefusedByName) {
        {{"rope_parameters", {{"sliding_attention", {{"rope_type", "linear"}, {"factor", 2.0}}}}}},
        "rope_type 'linear' of layers with a window is not supported"},
       {"MPTForCausalLM", {{"attn_config", {{"alibi", false}}}}, "'attn_config.alibi' false is not supported"},
-      {"MPTForCausalLM", {{"attn_config", {{"qk_ln", true}}}}, "'attn_config.qk_ln' true is not supported"},
+      {"MPTForCausalLM",
+       {{"attn_config", {{"qk_ln", true}, {"clip_qkv", 6}}}},
+       "'attn_config.clip_qkv' 6 is not supported beside 'attn_config.qk_ln'"},
       {"MPTForCausalLM", {{"attn_config", {{"prefix_lm", true}}}}, "'attn_config.prefix_lm' true is not supported"},
       {"MPTForCausalLM",
        {{"attn_config", {{"attn_type", "grouped_query_attention"}}}},
@@ -164,6 +166,8 @@ TEST(AlibiTest, WhoHasIt) {
     EXPECT_EQ(mpt.position, PositionKind::kAlibi);
     EXPECT_EQ(mpt.alibi_bias_max, 16);
     EXPECT_EQ(mpt.qkv_limit, 0.0f);
+    EXPECT_FALSE(mpt.queries_are_centered);
+    EXPECT_TRUE(MustMake(spelling, {{"attn_config", {{"qk_ln", true}}}}).queries_are_centered);
   }
 }
 

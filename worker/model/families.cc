@@ -313,6 +313,12 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
   spec.norms_follow = family.norms_follow;
   spec.head_norm = family.head_norm;
   spec.has_head_norm = family.head_norm_key == nullptr || FlagOr(config, family.head_norm_key, false);
+  if (!spec.has_head_norm) spec.head_norm = HeadNorm::kShared;
+  spec.queries_are_centered = spec.head_norm == HeadNorm::kWhole && family.norm == kernels::NormKind::kLayer;
+  if (spec.queries_are_centered && spec.qkv_limit > 0.0f) {  // the limit comes before the mean
+    return absl::UnimplementedError(absl::StrCat(config.file, ": '", family.qkv_limit_key, "' ", spec.qkv_limit,
+                                                 " is not supported beside '", family.head_norm_key, "'"));
+  }
   spec.head_rows_have_length_one = family.head_rows_have_length_one;
   spec.skipped_positions = family.skipped_positions;
   spec.parallel_residual = family.default_parallel;

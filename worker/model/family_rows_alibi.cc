@@ -37,10 +37,11 @@ FamilyRow MptRow() {
   row.default_max_position = 2048;
   row.attention_scale_key = "attn_config.softmax_scale";
   row.qkv_limit_key = "attn_config.clip_qkv";
+  row.head_norm_key = "attn_config.qk_ln";
+  row.head_norm = HeadNorm::kWhole;
   row.logits_scale_key = "logit_scale";
   row.fixed_flags = {{"attn_config.alibi", true},
                      {"attn_config.prefix_lm", false},
-                     {"attn_config.qk_ln", false},
                      {"attn_config.attn_uses_sequence_id", false},
                      {"no_bias", true}};
   row.fixed_strings = {{"attn_config.attn_type", "multihead_attention"},
@@ -51,6 +52,7 @@ FamilyRow MptRow() {
   AddNorm("{P}blocks.{N}.norm_2", Bias::kNone, Role::kNorm2, &row.tensors);
   AddLinear("{P}blocks.{N}.attn.Wqkv", Bias::kNone, Qkv(), &row.tensors);
   AddLinear("{P}blocks.{N}.attn.out_proj", Bias::kNone, {Role::kOutput}, &row.tensors);
+  AddHeadNorms("{P}blocks.{N}.attn.q_ln", "{P}blocks.{N}.attn.k_ln", Bias::kNone, Layout::kConcat, &row.tensors);
   AddPlainMlp("{P}blocks.{N}.ffn.up_proj", "{P}blocks.{N}.ffn.down_proj", Bias::kNone, &row.tensors);
   return row;
 }

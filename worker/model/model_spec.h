@@ -80,6 +80,7 @@ struct ModelSpec {
   bool norms_follow = false;               // norm(x + f(x)) instead of x + f(norm(x))
   bool has_head_norm = true;               // if the family knows norms of queries and keys
   HeadNorm head_norm = HeadNorm::kShared;
+  bool queries_are_centered = false;     // kWhole, of LayerNorms: their mean is taken from queries and keys on load
   bool norm_adds_one = false;            // a stored norm weight w means 1 + w
   std::vector<bool> layer_has_rope;      // [num_layers]; empty: every layer has
   float embedding_scale = 1.0f;          // of a token's embedding

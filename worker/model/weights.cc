@@ -47,6 +47,7 @@ class WeightLoader {
     return binding_.Get(tied ? Role::kEmbedding : role, part, job.layer, job.expert);
   }
   TensorView UnitRows(const TensorView& rows);
+  TensorView CenteredRows(Role role, const BoundTensor& bound, const TensorView& all, const TensorView& rows);
   void PlanExperts(int64_t layer, std::vector<PackJob>* jobs);
   void AppendSlices(Role role, const PackJob& job, std::vector<TensorView>* parts);
   absl::StatusOr<std::unique_ptr<kernels::Weight>> PackOne(const std::vector<TensorView>& parts, DType stored);
@@ -65,7 +66,7 @@ class WeightLoader {
     TensorView* out;
     int64_t begin, count;
   };
-  std::unique_ptr<char[]> unit_rows_;  // behind UnitRows's view
+  std::vector<std::unique_ptr<char[]>> made_rows_;  // behind the views of UnitRows and CenteredRows
   std::vector<float> staged_floats_;
   std::vector<StagedVector> staged_;
 };
@@ -141,11 +142,10 @@ int64_t WeightLoader::SourceBytes(const PackJob& job) const {
   return bytes;
 }
 
-// The rows divided by their lengths, in their own type. The view is good until the next call.
+// The rows divided by their lengths, in their own type. The view is good until the job is packed.
 TensorView WeightLoader::UnitRows(const TensorView& rows) {
-  CHECK(unit_rows_ == nullptr) << "one view at a time";
   const int64_t cols = rows.dim(1);
-  unit_rows_.reset(new char[rows.dim(0) * cols * DTypeBytes(rows.dtype)]);
+  made_rows_.emplace_back(new char[rows.dim(0) * cols * DTypeBytes(rows.dtype)]);
   kernels::Dispatch(rows.dtype, [&](auto zero) {
     using T = decltype(zero);
     for (int64_t r = 0; r < rows.dim(0); ++r) {
@@ -153,11 +153,38 @@ TensorView WeightLoader::UnitRows(const TensorView& rows) {
       double squares = 0;
       for (int64_t c = 0; c < cols; ++c) squares += std::pow(kernels::Widen(from[c * rows.stride[1]]), 2.0);
       const float length = std::max(static_cast<float>(std::sqrt(squares)), 1e-12f);
-      T* to = reinterpret_cast<T*>(unit_rows_.get()) + r * cols;
+      T* to = reinterpret_cast<T*>(made_rows_.back().get()) + r * cols;
       for (int64_t c = 0; c < cols; ++c) to[c] = kernels::Narrow<T>(kernels::Widen(from[c * rows.stride[1]]) / length);
     }
   });
-  return kernels::MakeView(unit_rows_.get(), rows.dtype, {rows.dim(0), cols});
+  return kernels::MakeView(made_rows_.back().get(), rows.dtype, {rows.dim(0), cols});
+}
+
+// The rows less the mean of all rows of their role, in their own type: what they make of any input has the mean 0 then.
+// The view is good until the job is packed. `all`: the tensor that `bound` says the role's rows of.
+TensorView WeightLoader::CenteredRows(Role role, const BoundTensor& bound, const TensorView& all,
+                                      const TensorView& rows) {
+  const int64_t cols = rows.dim(1), num_rows = AxisSize(InfoOf(role).rows, spec_);
+  std::vector<double> mean(cols);
+  made_rows_.emplace_back(new char[rows.dim(0) * cols * DTypeBytes(rows.dtype)]);
+  kernels::Dispatch(rows.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto at = [](const TensorView& v, int64_t r, int64_t c) {
+      return kernels::Widen(v.as<const T>()[r * v.stride[0] + c * v.stride[1]]);
+    };
+    for (const RowSpan& span : SpansOf(bound, 0, num_rows)) {
+      for (int64_t i = 0; i < span.count; ++i) {
+        for (int64_t c = 0; c < cols; ++c) mean[c] += at(all, span.begin + i * span.step, c);
+      }
+    }
+    T* to = reinterpret_cast<T*>(made_rows_.back().get());
+    for (int64_t r = 0; r < rows.dim(0); ++r) {
+      for (int64_t c = 0; c < cols; ++c) {
+        *to++ = kernels::Narrow<T>(static_cast<float>(at(rows, r, c) - mean[c] / static_cast<double>(num_rows)));
+      }
+    }
+  });
+  return kernels::MakeView(made_rows_.back().get(), rows.dtype, {rows.dim(0), cols});
 }
 
 // The rank's part of a role's weight, [out, in], wherever and however the file holds it.
@@ -174,7 +201,11 @@ void WeightLoader::AppendSlices(Role role, const PackJob& job, std::vector<Tenso
     part.stride[0] *= span.step;
     weights_->source_elements += part.num_elements();
     weights_->source_zeros += CountZeros(part);
-    parts->push_back(role == Role::kHead && spec_.head_rows_have_length_one ? UnitRows(part) : part);
+    if (role == Role::kHead && spec_.head_rows_have_length_one) part = UnitRows(part);
+    if (spec_.queries_are_centered && (role == Role::kQuery || role == Role::kKey)) {
+      part = CenteredRows(role, bound, view, part);
+    }
+    parts->push_back(part);
   }
 }
 
@@ -245,7 +276,7 @@ absl::Status WeightLoader::Pack(const PackJob& job, DType stored) {
     if (!weight.ok()) return weight.status();
     job.out->weight = std::move(*weight);
   }
-  unit_rows_.reset();
+  made_rows_.clear();
   Count(job);
   for (const Role role : job.roles) {
     const BoundTensor& bound = BoundOf(role, Part::kWeight, job);
