@@ -2,69 +2,46 @@
 
 #include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "worker/loader/bounded_json.h"
+#include "worker/loader/json_reader.h"
 
 namespace quire::worker {
 namespace {
 
 using nlohmann::json;
-using Keys = std::initializer_list<const char*>;
+using Keys = JsonReader::Keys;
 using Allowed = std::initializer_list<const char*>;
 
 constexpr int64_t kGroupSizeMax = 1 << 20;
 
-// Reads keys of one object and keeps the first complaint.
-class Reader {
+// With a default for what is absent.
+class Reader : public JsonReader {
  public:
-  Reader(absl::string_view file, const json& object, std::string prefix = "")
-      : file_(file), object_(object), prefix_(std::move(prefix)) {}
-
-  const absl::Status& status() const { return status_; }
-
-  // The first of the keys that is there and not null.
-  const json* Find(Keys keys, std::string* key) const {
-    for (const char* name : keys) {
-      const auto found = object_.find(name);
-      if (found == object_.end() || found->is_null()) continue;
-      *key = absl::StrCat(prefix_, name);
-      return &*found;
-    }
-    return nullptr;
-  }
+  using JsonReader::JsonReader;
 
   int64_t Int(Keys keys, int64_t min, int64_t max, int64_t absent) {
-    std::string key;
-    const json* value = Find(keys, &key);
-    if (value == nullptr) return absent;
-    const bool fits = value->is_number_integer() &&
-                      !(value->is_number_unsigned() && value->get<uint64_t>() > static_cast<uint64_t>(max));
-    if (fits && value->get<int64_t>() >= min && value->get<int64_t>() <= max) return value->get<int64_t>();
-    Wrong(key, *value, absl::StrCat("an integer in [", min, ", ", max, "]"));
-    return absent;
+    std::optional<int64_t> value;
+    JsonReader::Int(keys, min, max, &value);
+    return value.value_or(absent);
   }
 
   bool Flag(Keys keys, bool absent) {
-    std::string key;
-    const json* value = Find(keys, &key);
-    if (value == nullptr) return absent;
-    if (value->is_boolean()) return value->get<bool>();
-    Wrong(key, *value, "true or false");
-    return absent;
+    std::optional<bool> value;
+    Bool(keys, &value);
+    return value.value_or(absent);
   }
 
   // In lower case.
   std::string Text(Keys keys, const char* absent) {
-    std::string key;
-    const json* value = Find(keys, &key);
-    if (value == nullptr) return absent;
-    if (value->is_string()) return absl::AsciiStrToLower(value->get<std::string>());
-    Wrong(key, *value, "a string");
-    return absent;
+    std::optional<std::string> value;
+    String(keys, &value);
+    return absl::AsciiStrToLower(value.value_or(absent));
   }
 
   // A text that must be one of these.
@@ -79,15 +56,6 @@ class Reader {
     return absent;
   }
 
-  // Null where absent or not an object.
-  const json* Object(Keys keys) {
-    std::string key;
-    const json* value = Find(keys, &key);
-    if (value == nullptr || value->is_object()) return value;
-    Wrong(key, *value, "an object");
-    return nullptr;
-  }
-
   // For keys that change values in a way that is not built: they must be absent, null, false or empty.
   void MustBeOff(Keys keys) {
     for (const char* name : keys) {
@@ -97,27 +65,6 @@ class Reader {
       Unimplemented(absl::StrCat("'", key, "' ", Shown(*value)));
     }
   }
-
-  void Wrong(absl::string_view key, const json& value, absl::string_view wanted) {
-    Fail(absl::InvalidArgumentError(absl::StrCat(file_, ": '", key, "' is ", Shown(value), ", must be ", wanted)));
-  }
-  void Unimplemented(absl::string_view what) {
-    Fail(absl::UnimplementedError(absl::StrCat(file_, ": ", what, " is not supported")));
-  }
-  void Invalid(absl::string_view what) { Fail(absl::InvalidArgumentError(absl::StrCat(file_, ": ", what))); }
-  void Fail(absl::Status status) {
-    if (status_.ok()) status_ = std::move(status);
-  }
-
-  static std::string Shown(const json& value) {
-    return Printable(value.dump(-1, ' ', true, json::error_handler_t::replace));
-  }
-
- private:
-  const absl::string_view file_;
-  const json& object_;
-  const std::string prefix_;
-  absl::Status status_;
 };
 
 void ReadGroupSize(Reader* reader, QuantConfig* config) {

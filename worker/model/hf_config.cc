@@ -1,20 +1,18 @@
 #include "worker/model/hf_config.h"
 
 #include <algorithm>
-#include <cmath>
-#include <initializer_list>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "worker/loader/bounded_json.h"
+#include "worker/loader/json_reader.h"
 #include "worker/loader/mapped_file.h"
 
 namespace quire::worker {
 namespace {
 
 using nlohmann::json;
-using Keys = std::initializer_list<const char*>;
 
 constexpr int64_t kConfigBytesMax = 4 << 20;
 constexpr int kArchitecturesMax = 16;
@@ -22,114 +20,7 @@ constexpr int kLayersMax = 1024;
 constexpr int kEosIdsMax = 64;
 constexpr int kFactorsMax = 1024;
 
-// Reads keys of one object and keeps the first complaint, so that a list of reads needs one check at its end.
-class Reader {
- public:
-  Reader(absl::string_view file, const json& object, std::string prefix = "")
-      : file_(file), object_(object), prefix_(std::move(prefix)) {}
-
-  const absl::Status& status() const { return status_; }
-
-  // The first of the keys that is there and not null.
-  const json* Find(Keys keys, std::string* key) const {
-    for (const char* name : keys) {
-      const auto found = object_.find(name);
-      if (found != object_.end() && !found->is_null()) {
-        *key = absl::StrCat(prefix_, name);
-        return &*found;
-      }
-    }
-    return nullptr;
-  }
-
-  void Int(Keys keys, int64_t min, int64_t max, std::optional<int64_t>* out) {
-    std::string key;
-    const json* value = Find(keys, &key);
-    if (value == nullptr) return;
-    // A number above INT64_MAX reads as a huge one, not as a negative one.
-    const bool too_large = value->is_number_unsigned() && value->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
-    if (!value->is_number_integer()) {
-      Wrong(key, *value, "an integer");
-    } else if (too_large || value->get<int64_t>() < min || value->get<int64_t>() > max) {
-      Wrong(key, *value, absl::StrCat("in [", min, ", ", max, "]"));
-    } else {
-      *out = value->get<int64_t>();
-    }
-  }
-
-  void Double(Keys keys, double min, double max, std::optional<double>* out) {
-    std::string key;
-    const json* value = Find(keys, &key);
-    if (value == nullptr) return;
-    if (!value->is_number()) {
-      Wrong(key, *value, "a number");
-    } else if (const double number = value->get<double>(); !(number >= min && number <= max)) {
-      Wrong(key, *value, absl::StrCat("in [", min, ", ", max, "]"));
-    } else {
-      *out = number;
-    }
-  }
-
-  void Bool(Keys keys, std::optional<bool>* out) {
-    std::string key;
-    const json* value = Find(keys, &key);
-    if (value == nullptr) return;
-    if (!value->is_boolean()) return Wrong(key, *value, "true or false");
-    *out = value->get<bool>();
-  }
-
-  void String(Keys keys, std::optional<std::string>* out) {
-    std::string key;
-    const json* value = Find(keys, &key);
-    if (value == nullptr) return;
-    if (!value->is_string()) return Wrong(key, *value, "a string");
-    *out = value->get<std::string>();
-  }
-
-  void Doubles(const char* name, double min, double max, std::vector<double>* out) {
-    std::string key;
-    const json* value = Find({name}, &key);
-    if (value == nullptr) return;
-    const auto is_wrong = [&](const json& item) {
-      return !item.is_number() || !(item.get<double>() >= min && item.get<double>() <= max);
-    };
-    if (!value->is_array() || value->size() > kFactorsMax || std::any_of(value->begin(), value->end(), is_wrong)) {
-      return Wrong(key, *value, absl::StrCat("a list of at most ", kFactorsMax, " numbers in [", min, ", ", max, "]"));
-    }
-    *out = value->get<std::vector<double>>();
-  }
-
-  // Null where absent or not an object.
-  const json* Object(const char* name) {
-    std::string key;
-    const json* value = Find({name}, &key);
-    if (value == nullptr) return nullptr;
-    if (value->is_object()) return value;
-    Wrong(key, *value, "an object");
-    return nullptr;
-  }
-
-  void Wrong(absl::string_view key, const json& value, absl::string_view wanted) {
-    const std::string shown = Printable(value.dump(-1, ' ', true, json::error_handler_t::replace));
-    Fail(absl::InvalidArgumentError(absl::StrCat(file_, ": '", key, "' is ", shown, ", must be ", wanted)));
-  }
-
-  void Unimplemented(absl::string_view what) {
-    Fail(absl::UnimplementedError(absl::StrCat(file_, ": ", what, " is not supported")));
-  }
-
-  void Fail(absl::Status status) {
-    if (status_.ok()) status_ = std::move(status);
-  }
-
- private:
-  const absl::string_view file_;
-  const json& object_;
-  const std::string prefix_;
-  absl::Status status_;
-};
-
-void ReadArchitectures(Reader* reader, HfConfig* config) {
+void ReadArchitectures(JsonReader* reader, HfConfig* config) {
   std::string key;
   const json* value = reader->Find({"architectures"}, &key);
   if (value == nullptr) return;
@@ -142,7 +33,7 @@ void ReadArchitectures(Reader* reader, HfConfig* config) {
   }
 }
 
-void ReadSizes(Reader* reader, HfConfig* config) {
+void ReadSizes(JsonReader* reader, HfConfig* config) {
   reader->Int({"padded_vocab_size", "vocab_size"}, 1, 1 << 22, &config->vocab_size);
   reader->Int({"hidden_size", "n_embd", "n_embed", "d_model"}, 1, 1 << 17, &config->hidden_size);
   reader->Int({"num_hidden_layers", "n_layer", "num_layers", "n_layers"}, 1, kLayersMax, &config->num_layers);
@@ -160,7 +51,7 @@ void ReadSizes(Reader* reader, HfConfig* config) {
   reader->Bool({"scale_attn_by_inverse_layer_idx"}, &config->scale_attention_by_inverse_layer);
 }
 
-void ReadWindow(Reader* reader, const json& root, HfConfig* config) {
+void ReadWindow(JsonReader* reader, const json& root, HfConfig* config) {
   // Beside a flag that turns it off, libraries write 0 for none.
   const auto flag = root.find("use_sliding_window"), window = root.find("sliding_window");
   const bool is_off = flag != root.end() && *flag == false && window != root.end() && *window == 0;
@@ -180,7 +71,7 @@ void ReadWindow(Reader* reader, const json& root, HfConfig* config) {
   }
 }
 
-void ReadRopeOfLayers(Reader* reader, HfConfig* config) {
+void ReadRopeOfLayers(JsonReader* reader, HfConfig* config) {
   std::string key;
   const json* value = reader->Find({"no_rope_layers"}, &key);
   if (value == nullptr) return;
@@ -209,14 +100,14 @@ void ReadValues(const json& object, const std::string& prefix, HfConfig* config)
 }
 
 // Keys that change the result and that nothing here computes: silence would be a wrong answer.
-void RefuseUnbuilt(Reader* reader) {
+void RefuseUnbuilt(JsonReader* reader) {
   std::optional<bool> flag;
   reader->Bool({"add_cross_attention"}, &flag);
   if (flag.value_or(false)) reader->Unimplemented("'add_cross_attention'");
 }
 
 // The keys that both versions spell alike.
-void ReadRopeKeys(Reader* reader, HfRope* rope) {
+void ReadRopeKeys(JsonReader* reader, HfRope* rope) {
   std::optional<std::string> type;
   reader->String({"rope_type", "type"}, &type);
   rope->type = type.value_or("default");
@@ -232,27 +123,27 @@ void ReadRopeKeys(Reader* reader, HfRope* rope) {
   reader->Double({"mscale"}, 0.0, 1e6, &rope->mscale);
   reader->Double({"mscale_all_dim"}, 0.0, 1e6, &rope->mscale_all_dim);
   reader->Bool({"truncate"}, &rope->truncate);
-  reader->Doubles("short_factor", 1e-6, 1e6, &rope->short_factor);
-  reader->Doubles("long_factor", 1e-6, 1e6, &rope->long_factor);
+  reader->Doubles({"short_factor"}, 1e-6, 1e6, kFactorsMax, &rope->short_factor);
+  reader->Doubles({"long_factor"}, 1e-6, 1e6, kFactorsMax, &rope->long_factor);
   reader->Double({"short_mscale"}, 1e-6, 1e6, &rope->short_mscale);
   reader->Double({"long_mscale"}, 1e-6, 1e6, &rope->long_mscale);
   // Older spellings; "yarn" has no lists of its own.
   if (rope->type == "su" || (rope->type == "yarn" && !rope->long_factor.empty())) rope->type = "longrope";
 }
 
-absl::Status ReadRope(absl::string_view file, Reader* reader, HfConfig* config) {
+absl::Status ReadRope(absl::string_view file, JsonReader* reader, HfConfig* config) {
   HfRope& rope = config->rope;
   HfRope window_rope;
-  const json* v5 = reader->Object("rope_parameters");
-  const json* v4 = v5 == nullptr ? reader->Object("rope_scaling") : nullptr;
+  const json* v5 = reader->Object({"rope_parameters"});
+  const json* v4 = v5 == nullptr ? reader->Object({"rope_scaling"}) : nullptr;
   if (v5 != nullptr || v4 != nullptr) {
-    Reader nested(file, v5 != nullptr ? *v5 : *v4, v5 != nullptr ? "rope_parameters." : "rope_scaling.");
-    const json* full = nested.Object("full_attention");  // one object for each kind of layer
+    JsonReader nested(file, v5 != nullptr ? *v5 : *v4, v5 != nullptr ? "rope_parameters." : "rope_scaling.");
+    const json* full = nested.Object({"full_attention"});  // one object for each kind of layer
     if (full == nullptr) ReadRopeKeys(&nested, &rope);
     for (const auto& [name, out] : {std::make_pair("full_attention", &rope), {"sliding_attention", &window_rope}}) {
-      const json* of_kind = nested.Object(name);
+      const json* of_kind = nested.Object({name});
       if (of_kind == nullptr) continue;
-      Reader reader_of_kind(file, *of_kind, absl::StrCat("rope_parameters.", name, "."));
+      JsonReader reader_of_kind(file, *of_kind, absl::StrCat("rope_parameters.", name, "."));
       ReadRopeKeys(&reader_of_kind, out);
       if (!reader_of_kind.status().ok()) return reader_of_kind.status();
       if (out == &window_rope) config->window_rope = window_rope;
@@ -262,8 +153,8 @@ absl::Status ReadRope(absl::string_view file, Reader* reader, HfConfig* config) 
   reader->Double({"rope_local_base_freq"}, 1e-3, 1e12, &window_rope.theta);
   if (window_rope.theta.has_value()) config->window_rope = window_rope;
   // InternLM's first version.
-  if (const json* rotary = reader->Object("rotary"); rotary != nullptr) {
-    Reader nested(file, *rotary, "rotary.");
+  if (const json* rotary = reader->Object({"rotary"}); rotary != nullptr) {
+    JsonReader nested(file, *rotary, "rotary.");
     std::optional<std::string> type;
     nested.String({"type"}, &type);
     nested.Double({"base"}, 1e-3, 1e12, &rope.theta);
@@ -283,7 +174,7 @@ absl::Status ReadRope(absl::string_view file, Reader* reader, HfConfig* config) 
 }
 
 // eos_token_id is one id, a list of ids or null; both files may have it and both count.
-void ReadTokenIds(Reader* reader, HfConfig* config) {
+void ReadTokenIds(JsonReader* reader, HfConfig* config) {
   std::string key;
   if (const json* value = reader->Find({"eos_token_id"}, &key); value != nullptr) {
     const json list = value->is_array() ? *value : json::array({*value});
@@ -303,7 +194,7 @@ void ReadTokenIds(Reader* reader, HfConfig* config) {
 }
 
 absl::Status ReadDecoder(absl::string_view file, const json& object, bool is_nested, HfConfig* config) {
-  Reader reader(file, object, is_nested ? "text_config." : "");
+  JsonReader reader(file, object, is_nested ? "text_config." : "");
   if (is_nested) {
     RefuseUnbuilt(&reader);
     std::string key;
@@ -340,7 +231,7 @@ absl::StatusOr<HfConfig> ParseHfConfig(absl::string_view file, absl::string_view
   config.file = std::string(file);
   json root;
   if (absl::Status s = ParseBoundedJson(file, config_json, &root); !s.ok()) return s;
-  Reader reader(file, root);
+  JsonReader reader(file, root);
   ReadArchitectures(&reader, &config);
   std::optional<std::string> model_type, name_or_path;
   reader.String({"model_type"}, &model_type);
@@ -348,11 +239,11 @@ absl::StatusOr<HfConfig> ParseHfConfig(absl::string_view file, absl::string_view
   config.model_type = model_type.value_or("");
   config.name_or_path = name_or_path.value_or("");
   RefuseUnbuilt(&reader);
-  const json* quantization = reader.Object("quantization_config");
-  if (quantization == nullptr) quantization = reader.Object("compression_config");
+  const json* quantization = reader.Object({"quantization_config"});
+  if (quantization == nullptr) quantization = reader.Object({"compression_config"});
   if (quantization != nullptr) config.quantization_json = quantization->dump(-1, ' ', true);
   ReadTokenIds(&reader, &config);
-  const json* text = reader.Object("text_config");
+  const json* text = reader.Object({"text_config"});
   if (!reader.status().ok()) return reader.status();
   if (absl::Status s = ReadDecoder(file, text == nullptr ? root : *text, text != nullptr, &config); !s.ok()) return s;
 
@@ -360,7 +251,7 @@ absl::StatusOr<HfConfig> ParseHfConfig(absl::string_view file, absl::string_view
     const absl::string_view generation_file = "generation_config.json";
     json generation;
     if (absl::Status s = ParseBoundedJson(generation_file, generation_config_json, &generation); !s.ok()) return s;
-    Reader generation_reader(generation_file, generation);
+    JsonReader generation_reader(generation_file, generation);
     ReadTokenIds(&generation_reader, &config);
     if (!generation_reader.status().ok()) return generation_reader.status();
     config.generation_config_json = std::string(generation_config_json);
