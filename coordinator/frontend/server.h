@@ -41,12 +41,12 @@ struct ServerOptions {
   std::string model_path;         // for GetModelInfo only
   std::string version;            // for GetServerInfo only
   int32_t max_logprobs = 20;
-  int64_t max_model_len = 0;           // tokens; 0 = the replica's
-  int64_t max_num_seqs = 256;          // as given to the engine
+  int64_t max_model_len = 0;   // tokens; 0 = the replica's
+  int64_t max_num_seqs = 256;  // as given to the engine
   bool prefix_caching = true;
-  bool priorities = false;             // the engine's policy looks at GenerateRequest.priority
-  int64_t max_num_batched_tokens = 0;  // for GetServerInfo only
-  int max_concurrent_streams = 4096;   // per connection
+  bool priorities = false;                              // the engine's policy looks at GenerateRequest.priority
+  int64_t max_num_batched_tokens = 0;                   // for GetServerInfo only
+  int max_concurrent_streams = 4096;                    // per connection
   std::shared_ptr<const chat::ChatFormat> chat_format;  // null: conversations are refused
   std::string no_chat_reason = "the model has no chat template";
 };
