@@ -226,6 +226,12 @@ TEST_F(GrpcWorkerGroupTest, RanksWithOtherEndTokensDisagree) {
   EXPECT_TRUE(absl::StrContains(DownBy(script).message(), "eos_token_ids"));
 }
 
+TEST_F(GrpcWorkerGroupTest, RanksWithOtherAttentionWindowsDisagree) {
+  ScriptedWorker::Script script = ScriptedWorker::DefaultScript();
+  script.loaded.mutable_model()->set_attention_window(512);
+  EXPECT_TRUE(absl::StrContains(DownBy(script).message(), "attention_window"));
+}
+
 TEST_F(GrpcWorkerGroupTest, NoRoomForOneBlock) {
   ScriptedWorker::Script script = ScriptedWorker::DefaultScript();
   script.loaded.set_device_blocks(0);

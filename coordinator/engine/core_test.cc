@@ -68,6 +68,22 @@ class CoreTest : public ::testing::Test {
   absl::Time now_ = absl::UnixEpoch();
 };
 
+TEST_F(CoreTest, ASharedPrefixIsHeldUntilItsRequestEnds) {
+  Make();
+  Form();
+  SubmitEvent event = Submit(1, "a", 8, 40);
+  event.request.shared_prefix_tokens = 40;
+  Step({std::move(event)});
+  EXPECT_EQ(core_->stats().blocks_held, 2);
+  Step({ReplicaDownEvent{core_->epoch(), absl::UnavailableError("rank 1 died")}});
+  now_ += absl::Minutes(1);
+  Step({});
+  Form();
+  EXPECT_EQ(core_->stats().blocks_held, 2) << "in the new replica's cache, once it is computed there";
+  Step({CancelEvent{1, ""}});
+  EXPECT_EQ(core_->stats().blocks_held, 0);
+}
+
 TEST_F(CoreTest, AReplicaThatNeverFormedIsGivenUpAtOnce) {
   Make();
   EXPECT_EQ(actions_.form_epoch, 1u);

@@ -45,6 +45,18 @@ v1::GenerateRequest Parse(const std::string& text) {
   return message;
 }
 
+TEST(ValidatePromptTest, SharedPrefixesNeedThePrefixCache) {
+  Limits limits = TestLimits();
+  const v1::GenerateRequest message = Parse("text: 'abcd' shared_prefix_tokens: 3");
+  const absl::StatusOr<request::Request> request = Validate(message, limits, EncodeBytes);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->shared_prefix_tokens, 3);
+  limits.prefix_caching = false;
+  const absl::Status status = Validate(message, limits, EncodeBytes).status();
+  EXPECT_EQ(ErrorField(status), "shared_prefix_tokens");
+  EXPECT_NE(status.message().find("must be 0 with --enable_prefix_caching=false, got 3."), std::string::npos) << status;
+}
+
 std::vector<int32_t> Truncated(int prompt_len, int32_t truncate, uint32_t max_tokens = 0) {
   v1::GenerateRequest message;
   for (int i = 1; i <= prompt_len; ++i) message.mutable_tokenized()->add_input_ids(static_cast<uint32_t>(i));
