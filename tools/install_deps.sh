@@ -18,6 +18,8 @@ PACKAGES=(
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev libgoogle-glog-dev
   # text, JSON, hashing
   libpcre2-dev libutf8proc-dev nlohmann-json3-dev libssl-dev
+  # HTTP (Beast), metrics
+  libboost1.81-dev prometheus-cpp-dev
   # SIMD dispatch, collectives across hosts
   libhwy-dev libgloo-dev
   # tests and benchmarks
