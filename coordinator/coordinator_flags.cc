@@ -321,10 +321,8 @@ engine::EngineOptions EngineOptions() {
   return options;
 }
 
-frontend::ServerOptions ServerOptions() {
-  frontend::ServerOptions options;
-  options.host = absl::GetFlag(FLAGS_host);
-  options.port = absl::GetFlag(FLAGS_grpc_port);
+frontend::ApiOptions ApiOptions() {
+  frontend::ApiOptions options;
   options.served_model_name = ServedModelName();
   options.model_path = absl::GetFlag(FLAGS_model);
   options.version = kVersion;
@@ -334,6 +332,13 @@ frontend::ServerOptions ServerOptions() {
   options.max_model_len = absl::GetFlag(FLAGS_max_model_len);
   options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
+  return options;
+}
+
+frontend::ServerOptions ServerOptions() {
+  frontend::ServerOptions options;
+  options.host = absl::GetFlag(FLAGS_host);
+  options.port = absl::GetFlag(FLAGS_grpc_port);
   return options;
 }
 

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/cluster/grpc_worker_group.h"
 #include "coordinator/engine/engine.h"
+#include "coordinator/frontend/api_options.h"
 #include "coordinator/frontend/server.h"
 
 namespace quire {
@@ -29,6 +30,7 @@ std::string ServedModelName();
 // One for each replica. Errors: INVALID_ARGUMENT of --workers or --tensor_parallel_size.
 absl::StatusOr<std::vector<cluster::GrpcWorkerGroupOptions>> GroupOptions();
 engine::EngineOptions EngineOptions();
+frontend::ApiOptions ApiOptions();
 frontend::ServerOptions ServerOptions();
 
 }  // namespace quire

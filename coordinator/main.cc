@@ -35,6 +35,7 @@
 #include "coordinator/cluster/worker_addresses.h"
 #include "coordinator/coordinator_flags.h"
 #include "coordinator/engine/replicas.h"
+#include "coordinator/frontend/api.h"
 #include "coordinator/frontend/server.h"
 #include "coordinator/text/chat/chat_format.h"
 #include "coordinator/text/tokenizer.h"
@@ -60,6 +61,7 @@ constexpr char kUsage[] =
 struct Process {
   std::vector<std::unique_ptr<cluster::GrpcWorkerGroup>> groups;  // one per replica
   std::unique_ptr<engine::Replicas> engine;
+  std::unique_ptr<frontend::Api> api;
   std::unique_ptr<frontend::Server> server;
 };
 
@@ -80,7 +82,7 @@ absl::Status CheckDirectory(const char* flag, const std::string& path) {
 
 // A model without a format for conversations, or with a broken one, is served without; a broken --chat_template is the
 // operator's error.
-absl::Status LoadChatFormat(const std::string& model_dir, frontend::ServerOptions* options) {
+absl::Status LoadChatFormat(const std::string& model_dir, frontend::ApiOptions* options) {
   const std::string path = absl::GetFlag(FLAGS_chat_template);
   absl::StatusOr<std::unique_ptr<const chat::ChatFormat>> format = chat::ChatFormat::Load(model_dir, path);
   if (format.ok()) {
@@ -123,12 +125,14 @@ absl::Status StartAll(Process* process) {
   absl::StatusOr<std::unique_ptr<const text::Tokenizer>> tokenizer = nullptr;
   if (!absl::GetFlag(FLAGS_skip_tokenizer_init)) tokenizer = text::Tokenizer::Load(tokenizer_dir);
   if (!tokenizer.ok()) return tokenizer.status();
-  frontend::ServerOptions server_options = ServerOptions();
+  frontend::ApiOptions api_options = ApiOptions();
   if (*tokenizer != nullptr) {
-    if (status = LoadChatFormat(tokenizer_dir, &server_options); !status.ok()) return status;
+    if (status = LoadChatFormat(tokenizer_dir, &api_options); !status.ok()) return status;
   }
+  process->api = std::make_unique<frontend::Api>(api_options, process->engine.get(), *std::move(tokenizer));
+  const frontend::ServerOptions server_options = ServerOptions();
   absl::StatusOr<std::unique_ptr<frontend::Server>> server =
-      frontend::Server::Start(server_options, process->engine.get(), *std::move(tokenizer));
+      frontend::Server::Start(server_options, process->api.get());
   if (!server.ok()) return server.status();
   process->server = *std::move(server);
   const bool loopback = cluster::IsLoopback(absl::StrCat(server_options.host, ":1"));
@@ -184,6 +188,7 @@ void StopAll(Process* process, absl::Duration grace) {
   if (process->engine != nullptr) process->engine->Stop(absl::ZeroDuration());
   for (const auto& group : process->groups) group->Stop();
   process->server.reset();
+  process->api.reset();
   process->engine.reset();
   process->groups.clear();
 }

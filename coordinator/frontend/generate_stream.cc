@@ -30,12 +30,11 @@ class GenerateStream::Refusal final : public Reactor {
   void OnDone() override { delete this; }
 };
 
-Reactor* GenerateStream::Start(grpc::CallbackServerContext* context, engine::Replicas* engine, request::Request request,
-                               ResponseOptions options) {
-  auto stream = std::make_shared<GenerateStream>(context, engine, std::move(options));
+Reactor* GenerateStream::Start(grpc::CallbackServerContext* context, Api* api, Prepared prepared) {
+  auto stream = std::make_shared<GenerateStream>(context, api, std::move(prepared.response));
   GenerateStream* reactor = stream.get();
   reactor->self_ = stream;
-  const absl::StatusOr<uint64_t> id = engine->Submit(std::move(request), std::make_unique<Sink>(stream));
+  const absl::StatusOr<uint64_t> id = api->Submit(std::move(prepared), std::make_unique<Sink>(stream));
   if (id.ok()) {
     absl::MutexLock lock(&reactor->mutex_);
     reactor->id_ = *id;
@@ -49,8 +48,8 @@ Reactor* GenerateStream::Refuse(grpc::CallbackServerContext* context, const absl
   return new Refusal(ToGrpcStatus(status, context));
 }
 
-GenerateStream::GenerateStream(grpc::CallbackServerContext* context, engine::Replicas* engine, ResponseOptions options)
-    : context_(context), engine_(engine), request_id_(options.request_id), builder_(std::move(options)) {}
+GenerateStream::GenerateStream(grpc::CallbackServerContext* context, Api* api, ResponseOptions options)
+    : context_(context), api_(api), request_id_(options.request_id), builder_(std::move(options)) {}
 
 void GenerateStream::OnDelta(const engine::ChoiceDelta& delta) {
   {
@@ -81,7 +80,7 @@ void GenerateStream::OnWriteDone(bool ok) {
     if (!ok) broken_ = true;
     gone = !ok && !ended_;
   }
-  if (gone) engine_->Cancel(id);
+  if (gone) api_->Cancel(id);
   Pump();
 }
 
@@ -93,7 +92,7 @@ void GenerateStream::OnCancel() {
     if (ended_) return;
     id = id_;
   }
-  engine_->Cancel(id);
+  api_->Cancel(id);
 }
 
 void GenerateStream::OnDone() {

@@ -20,9 +20,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
-#include "coordinator/engine/replicas.h"
+#include "coordinator/engine/engine.h"
+#include "coordinator/frontend/api.h"
 #include "coordinator/frontend/response_builder.h"
-#include "coordinator/request/request.h"
 #include "proto/generate.pb.h"
 
 namespace quire::frontend {
@@ -32,15 +32,14 @@ class GenerateStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
  public:
   // Submits the request and returns the reactor of its call, which keeps itself alive until gRPC and the engine have
   // let it go.
-  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(grpc::CallbackServerContext* context,
-                                                           engine::Replicas* engine, request::Request request,
-                                                           ResponseOptions options);
+  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(grpc::CallbackServerContext* context, Api* api,
+                                                           Prepared prepared);
 
   // The reactor of a call that is refused.
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Refuse(grpc::CallbackServerContext* context,
                                                             const absl::Status& status);
 
-  GenerateStream(grpc::CallbackServerContext* context, engine::Replicas* engine, ResponseOptions options);
+  GenerateStream(grpc::CallbackServerContext* context, Api* api, ResponseOptions options);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -56,7 +55,7 @@ class GenerateStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Pump();
 
   grpc::CallbackServerContext* const context_;
-  engine::Replicas* const engine_;
+  Api* const api_;
   const std::string request_id_;
   std::shared_ptr<GenerateStream> self_;  // until OnDone
 

@@ -8,7 +8,7 @@
 
 namespace quire::frontend {
 
-ReplicaFactsSource::ReplicaFactsSource(const ServerOptions& options, const engine::Replicas* engine)
+ReplicaFactsSource::ReplicaFactsSource(const ApiOptions& options, const engine::Replicas* engine)
     : options_(options), engine_(engine) {}
 
 absl::StatusOr<std::shared_ptr<const ReplicaFacts>> ReplicaFactsSource::Get() {

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "coordinator/engine/replicas.h"
-#include "coordinator/frontend/server.h"
+#include "coordinator/frontend/api_options.h"
 #include "coordinator/frontend/validate.h"
 
 namespace quire::frontend {
@@ -25,13 +25,13 @@ struct ReplicaFacts {
 class ReplicaFactsSource {
  public:
   // The engine must outlive this.
-  ReplicaFactsSource(const ServerOptions& options, const engine::Replicas* engine);
+  ReplicaFactsSource(const ApiOptions& options, const engine::Replicas* engine);
 
   // Errors: those of Replicas::GetReplica, until it first answers.
   absl::StatusOr<std::shared_ptr<const ReplicaFacts>> Get();
 
  private:
-  const ServerOptions options_;
+  const ApiOptions options_;
   const engine::Replicas* const engine_;
   absl::Mutex mutex_;
   std::shared_ptr<const ReplicaFacts> facts_ ABSL_GUARDED_BY(mutex_);

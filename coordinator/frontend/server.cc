@@ -16,7 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
-#include "coordinator/engine/replicas.h"
+#include "coordinator/frontend/api.h"
 #include "coordinator/frontend/generator_service.h"
 
 namespace quire::frontend {
@@ -68,8 +68,7 @@ void Configure(const ServerOptions& options, grpc::ServerBuilder* builder) {
 
 class Server::Impl {
  public:
-  Impl(engine::Replicas* engine, std::unique_ptr<grpc::Service> service)
-      : engine_(engine), service_(std::move(service)) {}
+  explicit Impl(Api* api) : api_(api), service_(MakeGeneratorService(api)) {}
 
   absl::Status Listen(const ServerOptions& options) {
     const std::string address = Address(options.host, options.port);
@@ -82,21 +81,27 @@ class Server::Impl {
       return absl::FailedPreconditionError(
           absl::StrCat("cannot listen on ", address, ": the port is in use, or the address is not this machine's."));
     }
-    SetReady(engine_->Ready());
+    SetReady(api_->Ready());
     poller_ = std::thread([this] {
-      while (!stopping_.WaitForNotificationWithTimeout(kReadyPeriod)) SetReady(engine_->Ready());
+      while (!stopping_.WaitForNotificationWithTimeout(kReadyPeriod)) SetReady(api_->Ready());
     });
     LOG(INFO) << "Generate is served on " << Address(options.host, port_);
     return absl::OkStatus();
   }
 
-  void Shutdown(absl::Duration grace) {
+  void SetNotReady() {
     if (server_ == nullptr || stopping_.HasBeenNotified()) return;
     stopping_.Notify();
     poller_.join();
     SetReady(false);
+  }
+
+  void Shutdown(absl::Duration grace) {
+    if (server_ == nullptr) return;
+    SetNotReady();
     server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
     server_->Wait();
+    server_.reset();
   }
 
   int port() const { return port_; }
@@ -104,7 +109,7 @@ class Server::Impl {
  private:
   void SetReady(bool ready) { server_->GetHealthCheckService()->SetServingStatus(kReadyService, ready); }
 
-  engine::Replicas* const engine_;
+  Api* const api_;
   const std::unique_ptr<grpc::Service> service_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
@@ -112,13 +117,12 @@ class Server::Impl {
   std::thread poller_;
 };
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, engine::Replicas* engine,
-                                                      std::shared_ptr<const text::Tokenizer> tokenizer) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Api* api) {
   if (options.port < 0 || options.port > 65535) {
     return absl::InvalidArgumentError(absl::StrCat("the port must be in [0, 65535], got ", options.port, "."));
   }
   SetUpGrpcOnce();
-  auto impl = std::make_unique<Impl>(engine, MakeGeneratorService(options, engine, std::move(tokenizer)));
+  auto impl = std::make_unique<Impl>(api);
   if (absl::Status status = impl->Listen(options); !status.ok()) return status;
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
@@ -126,6 +130,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() { Shutdown(absl::ZeroDuration()); }
 int Server::port() const { return impl_->port(); }
+void Server::SetNotReady() { impl_->SetNotReady(); }
 void Server::Shutdown(absl::Duration grace) { impl_->Shutdown(grace); }
 
 }  // namespace quire::frontend

@@ -4,11 +4,8 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <atomic>
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -21,8 +18,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "coordinator/engine/replicas.h"
+#include "coordinator/frontend/api.h"
+#include "coordinator/frontend/ascii_tokenizer.h"
 #include "coordinator/frontend/sim_worker_group.h"
-#include "coordinator/text/tokenizer.h"
 #include "proto/generate.grpc.pb.h"
 
 namespace quire::frontend {
@@ -32,30 +30,6 @@ using v1::GenerateRequest;
 using v1::GenerateResponse;
 
 constexpr absl::Duration kPatience = absl::Seconds(30);  // far more than anything takes
-
-// A byte-level tokenizer whose ids 1..95 are the printable ASCII characters; the rest of the model's ids have no text.
-std::shared_ptr<const text::Tokenizer> AsciiTokenizer() {
-  const std::string dir = absl::StrCat(testing::TempDir(), "/tokenizer_", getpid());
-  std::filesystem::create_directories(dir);
-  std::string vocab;
-  for (int c = 33; c < 127; ++c) {
-    const std::string key = c == '"' || c == '\\' ? absl::StrCat("\\", std::string(1, static_cast<char>(c)))
-                                                  : std::string(1, static_cast<char>(c));
-    absl::StrAppend(&vocab, "\"", key, "\": ", c - 31, ", ");
-  }
-  std::ofstream(absl::StrCat(dir, "/tokenizer.json"))
-      << R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
-             "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-             "post_processor": null,
-             "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-             "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": {)"
-      << vocab << "\"\u0120\": 1"
-      << R"(}, "merges": []}})";
-  absl::StatusOr<std::unique_ptr<const text::Tokenizer>> tokenizer = text::Tokenizer::Load(dir);
-  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
-  return tokenizer.ok() ? *std::move(tokenizer) : nullptr;
-}
 
 struct Outcome {
   grpc::Status status;
@@ -77,14 +51,16 @@ class ServerTest : public ::testing::Test {
     options.max_queue_len = max_queue_len;
     engine_ = std::make_unique<engine::Replicas>(options, std::vector<cluster::WorkerGroup*>{group_.get()});
     ASSERT_EQ(engine_->WaitUntilFormed(formed ? kPatience : absl::ZeroDuration()).ok(), formed);
+    ApiOptions api_options;
+    api_options.served_model_name = "sim";
+    api_options.model_path = "/models/sim";
+    api_options.version = "1.2.3";
+    api_options.max_num_seqs = options.max_num_seqs;
+    api_options.max_num_batched_tokens = options.max_num_batched_tokens;
+    api_ = std::make_unique<Api>(api_options, engine_.get(), AsciiTokenizer(testing::TempDir()));
     ServerOptions server_options;
     server_options.port = 0;
-    server_options.served_model_name = "sim";
-    server_options.model_path = "/models/sim";
-    server_options.version = "1.2.3";
-    server_options.max_num_seqs = options.max_num_seqs;
-    server_options.max_num_batched_tokens = options.max_num_batched_tokens;
-    absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(server_options, engine_.get(), AsciiTokenizer());
+    absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(server_options, api_.get());
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     grpc::ChannelArguments args;
@@ -202,6 +178,7 @@ class ServerTest : public ::testing::Test {
 
   std::unique_ptr<SimWorkerGroup> group_;
   std::unique_ptr<engine::Replicas> engine_;
+  std::unique_ptr<Api> api_;
   std::unique_ptr<Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generator::Stub> stub_;
@@ -299,11 +276,11 @@ TEST_F(ServerTest, APortInUseIsAnErrorThatNamesIt) {
   StartAll();
   ServerOptions options;
   options.port = server_->port();
-  const absl::Status status = Server::Start(options, engine_.get(), nullptr).status();
+  const absl::Status status = Server::Start(options, api_.get()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(absl::StrContains(status.message(), absl::StrCat("127.0.0.1:", server_->port()))) << status;
   options.port = 70000;
-  EXPECT_EQ(Server::Start(options, engine_.get(), nullptr).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Server::Start(options, api_.get()).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(ServerTest, AClientThatCancelsFreesItsBlocks) {
