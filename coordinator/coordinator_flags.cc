@@ -64,7 +64,9 @@ ABSL_FLAG(absl::Duration, step_deadline, absl::Seconds(30),
           "A step that takes longer than this, and than 8 times its predicted time, means that a rank hangs: the "
           "replica is replaced.");
 ABSL_FLAG(std::string, dtype, "auto", "Type to compute with: auto (the checkpoint's), float32, float16 or bfloat16.");
-ABSL_FLAG(int32_t, max_model_len, 0, "Longest context in tokens, prompt and output; 0 = what the model was made for.");
+ABSL_FLAG(int32_t, max_model_len, 0,
+          "Longest context in tokens, prompt and output; 0 = what the model was made for. More is served where its "
+          "rope can grow.");
 ABSL_FLAG(int32_t, max_num_seqs, 256, "Sequences that are computed together at most.");
 ABSL_FLAG(int32_t, max_num_batched_tokens, 2048,
           "Tokens computed by one step at most; longer prompts are computed in chunks.");

@@ -1,8 +1,16 @@
-"""Phi-3 with longrope. The library chooses between two lists of factors by the length of a request, a server does once for
-all requests (docs/decisions/0022): the reference for long contexts has the long list in both places."""
+"""Models whose positions depend on the length of a request in the code that they come with: a server decides once for all
+requests, by the longest one that it serves (docs/decisions/0022 and 0024).
+
+Phi-3 with longrope: the reference for long contexts has the long one of two lists of factors in both places. LLaMA with
+"dynamic" and Qwen's first version, served up to LONGEST tokens and trained for TRAINED: the reference has the base of a
+rope that such a request ends with, and Qwen's queries grow by position."""
+
+import math
 
 import torch
 import transformers
+
+import remote_cases
 
 SIZES = dict(vocab_size=67,
              bos_token_id=0,
@@ -30,10 +38,40 @@ def config(short, long, original, **more):
                                      **more))
 
 
+TRAINED, LONGEST, FACTOR = 64, 320, 3.0
+
+
+def grown(base, growth, dims):
+    return base * growth**(dims / (dims - 2))
+
+
+def build_qwen(**fields):
+    """Queries at position p, counted from 1, times log(p) / log(TRAINED) beyond TRAINED."""
+    model = transformers.Qwen2ForCausalLM._from_config(transformers.Qwen2Config(**fields),
+                                                       attn_implementation="eager",
+                                                       dtype=torch.float32)
+    growth = torch.tensor([max(1.0, math.log(p, TRAINED)) for p in range(1, LONGEST + 1)])
+    seen = {}
+    model.model.rotary_emb.register_forward_pre_hook(lambda module, args, kwargs: seen.update(
+        at=kwargs["position_ids"] if "position_ids" in kwargs else args[1]),
+                                                     with_kwargs=True)
+    for layer in model.model.layers:
+        layer.self_attn.q_proj.register_forward_hook(lambda module, args, out: out * growth[seen["at"]][..., None])
+    return model
+
+
 # directory: (class prefix of transformers, its config)
 FAMILIES = {
     "phi3_longrope": ("Phi3", config(LONG, LONG, ORIGINAL)),
     "phi3_longrope_short": ("Phi3", config(SHORT, LONG, 320, attention_factor=1.3)),
+    "rope_dynamic_beyond":
+        ("Llama",
+         dict(remote_cases.GROUPED, **remote_cases.rope(theta=grown(10000.0, FACTOR * LONGEST / TRAINED - (FACTOR - 1), 8)))),
+    "qwen_beyond":
+        (build_qwen,
+         dict(remote_cases.MHA,
+              rms_norm_eps=1e-6,
+              **remote_cases.rope(theta=grown(10000.0, 2**math.ceil(math.log2(LONGEST / TRAINED) + 1) - 1, 8)))),
 }
 
 
@@ -49,7 +87,22 @@ def short_files(config, state):
     return dict(config, rope_theta=10000.0, partial_rotary_factor=0.75, rope_scaling=scaling), state
 
 
-FILES = {"phi3_longrope": long_files, "phi3_longrope_short": short_files}
+def dynamic_files(config, state):
+    config["rope_parameters"] = dict(rope_type="dynamic", rope_theta=10000.0, factor=FACTOR)
+    return dict(config, max_position_embeddings=TRAINED), state
+
+
+def qwen_files(config, state):
+    config, state = remote_cases.qwen_files(config, state)
+    return dict(config, seq_length=TRAINED), state
+
+
+FILES = {
+    "phi3_longrope": long_files,
+    "phi3_longrope_short": short_files,
+    "rope_dynamic_beyond": dynamic_files,
+    "qwen_beyond": qwen_files
+}
 
 
 def short_logits(model, tensors):
@@ -64,4 +117,23 @@ def short_logits(model, tensors):
     tensors["short_logits_24"] = logits.contiguous()
 
 
-EXTRA = {"phi3_longrope": short_logits}
+def longest_served(model, tensors):
+    tensors["max_model_len"] = torch.tensor([LONGEST], dtype=torch.int32)
+
+
+def check_dynamic(model, tensors):
+    """A request of LONGEST tokens gives the same numbers with the library's own "dynamic"."""
+    rope = dict(rope_type="dynamic", rope_theta=10000.0, factor=FACTOR)
+    fields = dict(remote_cases.GROUPED, max_position_embeddings=TRAINED, rope_parameters=rope)
+    dynamic = transformers.LlamaForCausalLM._from_config(transformers.LlamaConfig(**fields),
+                                                         attn_implementation="eager",
+                                                         dtype=torch.float32).eval()
+    dynamic.load_state_dict(model.state_dict())
+    ids = torch.randint(0, fields["vocab_size"], (1, LONGEST), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        difference = (dynamic(ids, use_cache=False).logits - model(ids, use_cache=False).logits).abs().max()
+    assert difference < 1e-5, f"the library's own scaling differs by {difference}"
+    longest_served(model, tensors)
+
+
+EXTRA = {"phi3_longrope": short_logits, "rope_dynamic_beyond": check_dynamic, "qwen_beyond": longest_served}

@@ -37,18 +37,7 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(const DecoderOptions& o
                                                          kernels::Backend* backend, Communicator* comm) {
   CHECK(backend->activation_dtype() == DType::kF32) << backend->Name();
   std::unique_ptr<Decoder> decoder(new Decoder(spec, shard, std::move(weights), std::move(facts), backend, comm));
-  if (spec.position == PositionKind::kRope) {
-    auto rope = RopeTable::Create(spec, backend);
-    if (!rope.ok()) return rope.status();
-    decoder->rope_ = std::move(*rope);
-  }
-  if (!spec.layer_has_window_rope.empty()) {
-    ModelSpec windowed = spec;
-    windowed.rope = spec.window_rope;
-    auto rope = RopeTable::Create(windowed, backend);
-    if (!rope.ok()) return rope.status();
-    decoder->window_rope_ = std::move(*rope);
-  }
+  if (absl::Status s = decoder->MakeRopes(); !s.ok()) return s;
   if (spec.position == PositionKind::kAlibi) {
     // Of all heads, then this rank's: a head's slope hangs on their number.
     const std::vector<float> slopes = AlibiSlopes(spec.num_heads, spec.alibi_bias_max);
@@ -73,6 +62,24 @@ Decoder::Decoder(const ModelSpec& spec, const Shard& shard, Weights weights, Mod
       facts_(std::move(facts)),
       backend_(backend),
       comm_(comm) {}
+
+absl::Status Decoder::MakeRopes() {
+  const struct {
+    bool is_wanted;
+    const RopeSpec& spec;
+    int64_t grows_beyond;
+    std::unique_ptr<RopeTable>* out;
+  } tables[] = {{spec_.position == PositionKind::kRope, spec_.rope, 0, &rope_},
+                {spec_.queries_grow_beyond > 0, spec_.rope, spec_.queries_grow_beyond, &query_rope_},
+                {!spec_.layer_has_window_rope.empty(), spec_.window_rope, 0, &window_rope_}};
+  for (const auto& table : tables) {
+    if (!table.is_wanted) continue;
+    auto rope = RopeTable::Create(table.spec, spec_.max_position, table.grows_beyond, backend_);
+    if (!rope.ok()) return rope.status();
+    *table.out = std::move(*rope);
+  }
+  return absl::OkStatus();
+}
 
 absl::Status Decoder::Allocate(const DecoderOptions& options) {
   const int64_t tokens = options.max_num_batched_tokens, rows = options.max_num_logit_rows;
@@ -161,7 +168,7 @@ absl::StatusOr<TensorView> Decoder::Forward(const ForwardBatch& batch, const ker
 
 absl::Status Decoder::ReachPositions(const ForwardBatch& batch) {
   const int32_t furthest = *std::max_element(batch.positions.begin(), batch.positions.end());
-  for (RopeTable* rope : {rope_.get(), window_rope_.get()}) {
+  for (RopeTable* rope : {rope_.get(), query_rope_.get(), window_rope_.get()}) {
     if (rope == nullptr) continue;
     if (absl::Status s = rope->Reach(furthest); !s.ok()) return s;
   }
@@ -214,7 +221,11 @@ absl::Status Decoder::Attention(int64_t layer, const ForwardBatch& batch, const 
     NormHeads(weights.query_norm, qkv, 0, num_heads);
     NormHeads(weights.key_norm, qkv, num_heads, num_kv_heads);
   }
-  if (const RopeTable* rope = RopeOf(layer); rope != nullptr) {
+  const RopeTable* rope = RopeOf(layer);
+  if (query_rope_ != nullptr) {
+    backend_->Rope(query, query_rope_->cos_sin(), batch.positions);
+    backend_->Rope(key, rope_->cos_sin(), batch.positions);
+  } else if (rope != nullptr) {
     // Query and key heads are neighbours and turn alike: one call.
     backend_->Rope(AsHeads(qkv, 0, num_heads + num_kv_heads, head_dim), rope->cos_sin(), batch.positions);
   }

@@ -59,6 +59,7 @@ class Decoder final : public Model {
   absl::Status Allocate(const DecoderOptions& options);
   absl::Status Allocate(int64_t rows, int64_t cols, Activations* out);
 
+  absl::Status MakeRopes();
   // Null where the layer's heads do not turn.
   const RopeTable* RopeOf(int64_t layer) const;
   kernels::AttentionParams AttentionOf(int64_t layer) const;
@@ -92,6 +93,7 @@ class Decoder final : public Model {
   kernels::Backend* const backend_;
   Communicator* const comm_;
   std::unique_ptr<RopeTable> rope_;         // null without rotary positions
+  std::unique_ptr<RopeTable> query_rope_;   // of queries alone; null where they turn as keys do
   std::unique_ptr<RopeTable> window_rope_;  // of layers that turn by it; null where all turn alike
   std::vector<float> alibi_slopes_;         // of the rank's query heads; empty without ALiBi
   std::unique_ptr<ExpertsLayer> experts_;   // null without a mixture of experts

@@ -1,7 +1,5 @@
 #include "worker/model/families.h"
 
-#include <glog/logging.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -13,6 +11,7 @@
 #include "worker/model/attention_spec.h"
 #include "worker/model/families_experts.h"
 #include "worker/model/long_rope.h"
+#include "worker/model/served_length.h"
 
 namespace quire::worker {
 namespace {
@@ -79,6 +78,16 @@ absl::Status Require(const HfConfig& config, const char* key, std::optional<int6
   if (!value.has_value()) return absl::InvalidArgumentError(absl::StrCat(config.file, ": '", key, "' is missing"));
   *out = *value;
   return absl::OkStatus();
+}
+
+// What the config says of tensors that a file of the family may have or not.
+void ReadPromises(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
+  for (const TensorRule& rule : family.tensors) {
+    for (const char* flag : rule.flags) {
+      const auto said = config.flags.find(flag);
+      if (said != config.flags.end()) (said->second ? spec->promised : spec->denied).insert(flag);
+    }
+  }
 }
 
 // An integer under a key that only one family has.
@@ -186,10 +195,9 @@ absl::Status ReadLlama3(const HfConfig& config, RopeSpec* rope) {
 absl::Status ReadRopeScaling(const HfConfig& config, ModelSpec* spec) {
   const HfRope& from = config.rope;
   RopeSpec& rope = spec->rope;
-  // "dynamic" changes the base only beyond max_position, where nothing is served.
-  if (from.type == "default" || from.type == "dynamic") return absl::OkStatus();
+  if (from.type == "default") return absl::OkStatus();
   if (from.type == "longrope") return ReadLongRope(config, from, spec->max_position, &rope);
-  if (from.type != "linear" && from.type != "llama3" && from.type != "yarn") {
+  if (from.type != "linear" && from.type != "dynamic" && from.type != "llama3" && from.type != "yarn") {
     return absl::UnimplementedError(
         absl::StrCat(config.file, ": rope_type '", Printable(from.type), "' is not supported"));
   }
@@ -197,6 +205,10 @@ absl::Status ReadRopeScaling(const HfConfig& config, ModelSpec* spec) {
     return absl::InvalidArgumentError(absl::StrCat(config.file, ": rope key 'factor' is missing"));
   }
   rope.factor = *from.factor;
+  if (from.type == "dynamic") {
+    rope.growth = BaseGrowth::kSmooth;
+    return absl::OkStatus();
+  }
   rope.original_max_position = from.original_max_position.value_or(spec->max_position);
   if (from.type == "linear") {
     rope.scaling = RopeScaling::kLinear;
@@ -240,18 +252,6 @@ absl::Status ReadRope(const FamilyRow& family, const HfConfig& config, ModelSpec
     rope.factor = divisor;
   }
   return ReadRopeScaling(config, spec);
-}
-
-// What the library computes further on depends on how a request was cut into steps: it is not served.
-void ClampToExactLength(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
-  const double named = NumberOr(config, family.exact_length_key, spec->max_position);
-  const auto exact = static_cast<int64_t>(std::min(std::max(named, 1.0), static_cast<double>(spec->max_position)));
-  const bool is_inexact = std::any_of(family.inexact_flags.begin(), family.inexact_flags.end(),
-                                      [&](const char* flag) { return FlagOr(config, flag, true); });
-  if (!is_inexact || exact >= spec->max_position) return;
-  LOG(WARNING) << config.file << ": of max_position_embeddings " << spec->max_position << ", contexts up to '"
-               << family.exact_length_key << "' " << exact << " are served: positions are scaled beyond it";
-  spec->max_position = exact;
 }
 
 void ReadScales(const FamilyRow& family, const HfConfig& config, ModelSpec* spec) {
@@ -301,6 +301,7 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
   if (spec.position == PositionKind::kRope) {
     if (absl::Status s = ReadRope(family, config, &spec); !s.ok()) return s;
   }
+  if (absl::Status s = SetServedLength(family, config, max_model_len, &spec); !s.ok()) return s;
   if (absl::Status s = ReadAttention(family, config, &spec); !s.ok()) return s;
   std::string activation_name = config.activation.value_or(family.default_activation);
   if (family.fixed_activation != nullptr) activation_name = family.fixed_activation;
@@ -329,13 +330,8 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
     spec.residual_from_norm = FlagOr(config, family.residual_from_norm_key, false);
   }
   ReadScales(family, config, &spec);
+  ReadPromises(family, config, &spec);
   if (absl::Status s = ReadExperts(family, config, &spec); !s.ok()) return s;
-  ClampToExactLength(family, config, &spec);
-  // Of learned positions, the table says how many there are.
-  if (max_model_len > 0 && spec.position != PositionKind::kLearned) {
-    spec.max_position = std::min(spec.max_position, max_model_len);
-  }
-  ChooseLongRope(spec.max_position, &spec.rope);
   return spec;
 }
 

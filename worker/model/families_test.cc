@@ -61,6 +61,53 @@ TEST_P(FamiliesTest, EveryMissingExtraOrMisshapenTensorIsRefusedByName) {
   }
 }
 
+// Flags of configs that say whether matrices have biases.
+constexpr const char* kBiasFlags[] = {"attention_bias", "mlp_bias",    "bias",         "use_bias",       "use_qkv_bias",
+                                      "qkv_bias",       "enable_bias", "add_qkv_bias", "add_bias_linear"};
+
+bool IsBiasOfMatrix(const std::string& name) {
+  return absl::EndsWith(name, ".bias") && !absl::StrContains(name, "norm") && !absl::StrContains(name, "ln_") &&
+         !absl::StartsWith(name, "lm_head");
+}
+
+// Gives the biases of matrices names of tensors that are no parameters.
+void HideBiases(ModelFiles* files) {
+  const json header = files->header;
+  const bool is_glm = files->config.at("model_type") == "chatglm";
+  for (const auto& [name, entry] : header.items()) {
+    if (!IsBiasOfMatrix(name)) continue;
+    files->header[name + (is_glm ? ".rotary_pos_emb.inv_freq" : ".rotary_emb.inv_freq")] = entry;
+    files->header.erase(name);
+  }
+}
+
+// A file without what its config promises is not loaded without it, nor one with what its config denies.
+TEST_P(FamiliesTest, BiasesAreThereIffTheConfigSaysSo) {
+  const ModelFiles whole(GetParam());
+  for (const char* flag : kBiasFlags) {
+    const auto said = whole.config.find(flag);
+    if (said == whole.config.end()) continue;
+    ModelFiles files = whole;
+    files.config[flag] = !said->get<bool>();
+    const absl::Status other = StatusOf(files);
+    if (*said) {
+      ExpectRefused(files, "bias");
+      EXPECT_THAT(std::string(other.message()), HasSubstr("is not part of this architecture")) << flag;
+      files.config[flag] = true;
+      HideBiases(&files);
+      const absl::Status missing = StatusOf(files);
+      EXPECT_TRUE(absl::IsInvalidArgument(missing)) << flag << ": " << missing;
+      EXPECT_THAT(std::string(missing.message()), HasSubstr("' promises")) << flag;
+      files.config.erase(flag);
+      const bool alone = whole.config["model_type"] != "chatglm" && whole.config["model_type"] != "gpt_neox";
+      if (alone && !whole.config.value("mlp_bias", false)) EXPECT_TRUE(StatusOf(files).ok()) << flag << StatusOf(files);
+    } else if (!other.ok()) {  // some classes write flags that they do not read
+      EXPECT_THAT(std::string(other.message()), HasSubstr("' promises")) << flag;
+      EXPECT_THAT(std::string(other.message()), HasSubstr(std::string(flag)));
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, FamiliesTest, ::testing::ValuesIn(Models()),
                          [](const auto& info) { return info.param; });
 
@@ -119,8 +166,31 @@ TEST(ConfigValuesTest, WhatIsNotBuiltIsRefusedByName) {
   }
 }
 
-// Qwen's first version scales positions by the length of the prompt, once that is beyond its training's.
-TEST(ExactLengthTest, ContextsEndWhereTheLengthOfARequestWouldShow) {
+// Promised, and in no layer.
+TEST(BiasTest, PromisesAreRefusedByName) {
+  const struct {
+    const char* model;
+    const char* flag;
+    const char* message;
+  } cases[] = {
+      {"llama_tied", "attention_bias",
+       "'model.layers.0.self_attn.q_proj.bias' is missing, which the config's 'attention_bias'"},
+      {"llama_tied", "mlp_bias",
+       "'model.layers.0.mlp.gate_proj.bias' is missing, which the config's 'mlp_bias' promises"},
+      {"internlm2", "bias", "'model.layers.0.attention.wqkv.bias' is missing, which the config's 'bias' promises"},
+      {"chatglm", "add_bias_linear", "dense.bias' is missing, which the config's 'add_bias_linear' promises"},
+      {"falcon", "bias", "query_key_value.bias' is missing, which the config's 'bias' promises"},
+      {"stablelm_parallel", "use_qkv_bias", "q_proj.bias' is missing, which the config's 'use_qkv_bias' promises"},
+  };
+  for (const auto& c : cases) {
+    ModelFiles files(c.model);
+    files.config[c.flag] = true;
+    EXPECT_THAT(std::string(StatusOf(files).message()), HasSubstr(c.message));
+  }
+}
+
+// Qwen's first version grows its base and its queries once contexts are longer than its training's.
+TEST(ServedLengthTest, ContextsEndWithTheTrainingUnlessLongerOnesAreAskedFor) {
   for (const auto& [ntk, logn] : {std::make_pair(true, true), {true, false}, {false, true}, {false, false}}) {
     ModelFiles files("qwen");
     files.config["use_dynamic_ntk"] = ntk;
@@ -130,6 +200,39 @@ TEST(ExactLengthTest, ContextsEndWhereTheLengthOfARequestWouldShow) {
     auto fixture = ModelFixture::Load(options);
     ASSERT_TRUE(fixture.ok()) << fixture.status();
     EXPECT_EQ((*fixture)->facts().max_model_len, ntk || logn ? 320 : 640);
+    for (const auto& [asked, served] : {std::make_pair(300, 300), {400, 400}, {1000, 640}}) {
+      options.max_model_len = asked;
+      auto longer = ModelFixture::Load(options);
+      ASSERT_TRUE(longer.ok()) << longer.status();
+      EXPECT_EQ((*longer)->facts().max_model_len, served);
+    }
+  }
+}
+
+// A rope of two dimensions has no base that could grow.
+TEST(ServedLengthTest, WhatCannotGrowIsRefusedByName) {
+  const struct {
+    const char* model;
+    const char* key;
+    json value;
+    const char* message;
+  } cases[] = {
+      {"rope_dynamic_beyond", "rope_parameters", {{"rope_type", "dynamic"}}, "rope key 'factor' is missing"},
+      {"rope_dynamic_beyond",
+       "rope_parameters",
+       {{"rope_type", "dynamic"}, {"factor", 2.0}, {"partial_rotary_factor", 0.25}},
+       "contexts of 320 tokens, over 64, need more than 2 rotary dimensions"},
+      {"qwen_beyond", "rotary_pct", 0.5, "'use_logn_attn' with 4 rotary dimensions of 8 is not supported"},
+  };
+  for (const auto& c : cases) {
+    ModelFiles files(c.model);
+    files.config[c.key] = c.value;
+    FixtureOptions options;
+    options.model_dir = WriteDir("growth", files);
+    options.max_model_len = 320;
+    const absl::Status status = ModelFixture::Load(options).status();
+    EXPECT_FALSE(status.ok()) << c.key;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(c.message));
   }
 }
 

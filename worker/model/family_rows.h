@@ -15,7 +15,7 @@ namespace quire::worker {
 
 enum class Need : uint8_t {
   kMust,
-  kMaybe,           // in all layers or in none
+  kMaybe,           // in all layers or in none, as the config says or, where it does not, as the file has it
   kUnlessTied,      // must where the head is its own matrix; ignored where it is the embedding
   kIfHeadNorm,      // must where queries and keys are normed; refused elsewhere
   kIfProjected,     // must where embeddings have another size than the hidden state; refused elsewhere
@@ -44,6 +44,8 @@ struct TensorRule {
   Layout layout;
   std::vector<Role> roles;
   InLayers layers = InLayers::kAll;
+  // Of kMaybe: flags of the config of which one that is true promises the tensor; all false: it must not be there.
+  std::vector<const char*> flags = {};
 };
 
 enum class WindowUse : uint8_t { kNever, kAlways, kIfFlagged };  // of "sliding_window"; by "use_sliding_window"
@@ -123,10 +125,11 @@ struct FamilyRow {
   bool rope_where_windows = false;     // and in no other layer
   int64_t rope_free_interval = 0;  // every so manieth layer has no rope, unless "no_rope_layers" names them; 0: none
 
-  // Beyond this number of tokens (null: none) the library's positions depend on the length of a request, if one of these
-  // flags is true (absent: true): then no more are served.
-  const char* exact_length_key = nullptr;
-  std::vector<const char*> inexact_flags;
+  // Of the number of tokens that the model was trained for, where "max_position_embeddings" is more (null: it is not); and
+  // of flags (absent: true) that longer contexts grow the rope's base, and their queries.
+  const char* trained_length_key = nullptr;
+  const char* base_growth_key = nullptr;
+  const char* query_growth_key = nullptr;
 
   double default_rope_theta = 10000.0;
   double default_window_rope_theta = 0;  // of the rope that layers with a window have for themselves; 0: the same rope

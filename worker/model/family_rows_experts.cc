@@ -68,6 +68,7 @@ FamilyRow MixedRow(const char* architecture, const char* model_type, Bias qkv_bi
                         StackedExperts()};
   AddFrame(Bias::kNone, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", qkv_bias, output_bias, &row.tensors);
+  NameAttentionFlag("attention_bias", &row.tensors);
   AddMlpOfPlainLayers(&row.tensors);
   return row;
 }
@@ -77,6 +78,7 @@ FamilyRow Qwen2MoeRow() {
   // Which layers would have it has changed with the library's versions, and no published model has any.
   row.fixed_flags = {{"use_sliding_window", false}};
   row.experts.shared_ffn_size = "shared_expert_intermediate_size";
+  NameAttentionFlag("qkv_bias", &row.tensors);
   const std::string mlp = "{P}layers.{N}.mlp.";
   AddExpertRule(mlp + "shared_expert.gate_proj.weight", Layout::kConcat, {Role::kSharedGate}, &row.tensors);
   AddExpertRule(mlp + "shared_expert.up_proj.weight", Layout::kConcat, {Role::kSharedUp}, &row.tensors);

@@ -22,6 +22,7 @@ FamilyRow CohereRow() {
   AddTables("{P}embed_tokens", "{P}norm", Bias::kNone, "lm_head", &row.tensors);
   AddNorm("{P}layers.{N}.input_layernorm", Bias::kNone, Role::kNorm1, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kMaybe, Bias::kMaybe, &row.tensors);
+  NameAttentionFlag("attention_bias", &row.tensors);
   AddHeadNorms("{P}layers.{N}.self_attn.q_norm", "{P}layers.{N}.self_attn.k_norm", Bias::kNone, Layout::kHeads,
                &row.tensors);
   AddGatedMlp(Bias::kNone, &row.tensors);
@@ -42,6 +43,7 @@ FamilyRow StableLmRow() {
   AddNorm("{P}layers.{N}.input_layernorm", Bias::kMust, Role::kNorm1, &row.tensors);
   AddNorm("{P}layers.{N}.post_attention_layernorm", Bias::kMust, Role::kNorm2, &row.tensors, Need::kUnlessParallel);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kMaybe, Bias::kNone, &row.tensors);
+  NameAttentionFlag("use_qkv_bias", &row.tensors);
   AddHeadNorms("{P}layers.{N}.self_attn.q_layernorm.norms.{H}", "{P}layers.{N}.self_attn.k_layernorm.norms.{H}",
                Bias::kNone, Layout::kConcat, &row.tensors);
   AddGatedMlp(Bias::kNone, &row.tensors);
@@ -55,6 +57,8 @@ FamilyRow Starcoder2Row() {
   AddFrame(Bias::kMust, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kMaybe, Bias::kMaybe, &row.tensors);
   AddPlainMlp("{P}layers.{N}.mlp.c_fc", "{P}layers.{N}.mlp.c_proj", Bias::kMaybe, &row.tensors);
+  NameAttentionFlag("use_bias", &row.tensors);
+  NameMlpFlag("use_bias", &row.tensors);
   return row;
 }
 
@@ -99,6 +103,7 @@ FamilyRow GptNeoXRow() {
   AddNorm("{P}layers.{N}.post_attention_layernorm", Bias::kMust, Role::kNorm2, &row.tensors);
   AddLinear("{P}layers.{N}.attention.query_key_value", Bias::kMaybe, Qkv(), &row.tensors, Layout::kGroups);
   AddLinear("{P}layers.{N}.attention.dense", Bias::kMaybe, {Role::kOutput}, &row.tensors);
+  NameAttentionFlag("attention_bias", &row.tensors);
   AddPlainMlp("{P}layers.{N}.mlp.dense_h_to_4h", "{P}layers.{N}.mlp.dense_4h_to_h", Bias::kMust, &row.tensors);
   row.ignored_suffixes = {".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"};
   return row;
@@ -109,6 +114,8 @@ void AddFalconMatrices(Rules* rules) {
   AddLinear("{P}h.{N}.self_attention.query_key_value", Bias::kMaybe, Qkv(), rules, Layout::kGroups);
   AddLinear("{P}h.{N}.self_attention.dense", Bias::kMaybe, {Role::kOutput}, rules);
   AddPlainMlp("{P}h.{N}.mlp.dense_h_to_4h", "{P}h.{N}.mlp.dense_4h_to_h", Bias::kMaybe, rules);
+  NameAttentionFlag("bias", rules);
+  NameMlpFlag("bias", rules);
 }
 
 // The older decoder: one norm per layer, or two one after the other; one key head or, with ALiBi, all.
@@ -184,6 +191,8 @@ FamilyRow OptRowWithoutFinalNorm() {
   AddNorm("{P}layers.{N}.final_layer_norm", Bias::kMust, Role::kNorm2, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "out_proj", Bias::kMaybe, Bias::kMaybe, &row.tensors);
   AddPlainMlp("{P}layers.{N}.fc1", "{P}layers.{N}.fc2", Bias::kMaybe, &row.tensors);
+  NameAttentionFlag("enable_bias", &row.tensors);
+  NameMlpFlag("enable_bias", &row.tensors);
   return row;
 }
 

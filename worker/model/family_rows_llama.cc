@@ -81,6 +81,7 @@ FamilyRow Olmo2Row() {
   AddNorm("{P}layers.{N}.post_attention_layernorm", Bias::kNone, Role::kAttentionOutNorm, &row.tensors);
   AddNorm("{P}layers.{N}.post_feedforward_layernorm", Bias::kNone, Role::kFfnOutNorm, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kMaybe, Bias::kMaybe, &row.tensors);
+  NameAttentionFlag("attention_bias", &row.tensors);
   AddHeadNorms("{P}layers.{N}.self_attn.q_norm", "{P}layers.{N}.self_attn.k_norm", Bias::kNone, Layout::kConcat,
                &row.tensors);
   AddGatedMlp(Bias::kNone, &row.tensors);
@@ -110,6 +111,7 @@ FamilyRow GlmRow() {
   row.default_rotary_fraction = 0.5;
   AddFrame(Bias::kNone, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kMaybe, Bias::kNone, &row.tensors);
+  NameAttentionFlag("attention_bias", &row.tensors);
   AddFusedMlp(&row.tensors);
   return row;
 }

@@ -45,7 +45,9 @@ FamilyRow YiRow() {
 }
 
 FamilyRow InternLmRow() {
-  return PlainRow({"InternLMForCausalLM"}, {"internlm"}, Bias::kMaybe, Bias::kMaybe, Bias::kNone);
+  FamilyRow row = PlainRow({"InternLMForCausalLM"}, {"internlm"}, Bias::kMaybe, Bias::kMaybe, Bias::kNone);
+  NameAttentionFlag("bias", &row.tensors);
+  return row;
 }
 
 // A group of wqkv: a key head's queries, the key head, its value head (modeling_internlm2.py, "h gs d").
@@ -58,6 +60,7 @@ FamilyRow InternLm2Row() {
   AddNorm("{P}layers.{N}.ffn_norm", Bias::kNone, Role::kNorm2, &row.tensors);
   AddLinear("{P}layers.{N}.attention.wqkv", Bias::kMaybe, Qkv(), &row.tensors, Layout::kGroups);
   AddLinear("{P}layers.{N}.attention.wo", Bias::kMaybe, {Role::kOutput}, &row.tensors);
+  NameAttentionFlag("bias", &row.tensors);
   AddLinear("{P}layers.{N}.feed_forward.w1", Bias::kNone, {Role::kGate}, &row.tensors);
   AddLinear("{P}layers.{N}.feed_forward.w3", Bias::kNone, {Role::kUp}, &row.tensors);
   AddLinear("{P}layers.{N}.feed_forward.w2", Bias::kNone, {Role::kDown}, &row.tensors);
@@ -70,9 +73,9 @@ FamilyRow QwenRow() {
   row.model_types = {"qwen"};
   row.prefixes = {"transformer."};
   row.ffn_divisor = 2;  // both halves of the gated mlp
-  // Beyond it the base of the rope hangs on the length of the prompt, and queries are scaled.
-  row.exact_length_key = "seq_length";
-  row.inexact_flags = {"use_dynamic_ntk", "use_logn_attn"};
+  row.trained_length_key = "seq_length";
+  row.base_growth_key = "use_dynamic_ntk";
+  row.query_growth_key = "use_logn_attn";
   row.fixed_flags = {{"no_bias", true}};
   AddTables("{P}wte", "{P}ln_f", Bias::kNone, "lm_head", &row.tensors);
   AddNorm("{P}h.{N}.ln_1", Bias::kNone, Role::kNorm1, &row.tensors);
@@ -112,6 +115,8 @@ FamilyRow ChatGlmRow(bool has_groups) {
   AddLinear("{P}encoder.layers.{N}.self_attention.dense", Bias::kMaybe, {Role::kOutput}, &row.tensors);
   AddLinear("{P}encoder.layers.{N}.mlp.dense_h_to_4h", Bias::kMaybe, {Role::kGate, Role::kUp}, &row.tensors);
   AddLinear("{P}encoder.layers.{N}.mlp.dense_4h_to_h", Bias::kMaybe, {Role::kDown}, &row.tensors);
+  NameBiasFlags({"add_bias_linear", "add_qkv_bias"}, Qkv(), &row.tensors);
+  NameBiasFlags({"add_bias_linear"}, {Role::kOutput, Role::kGate, Role::kDown}, &row.tensors);
   row.ignored_suffixes = {".rotary_pos_emb.inv_freq"};
   return row;
 }

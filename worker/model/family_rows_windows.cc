@@ -28,6 +28,7 @@ FamilyRow GemmaSandwichRow(std::vector<const char*> architectures, std::vector<c
   AddNorm("{P}layers.{N}.pre_feedforward_layernorm", Bias::kNone, Role::kNorm2, &row.tensors);
   AddNorm("{P}layers.{N}.post_feedforward_layernorm", Bias::kNone, Role::kFfnOutNorm, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kMaybe, Bias::kMaybe, &row.tensors);
+  NameAttentionFlag("attention_bias", &row.tensors);
   AddGatedMlp(Bias::kNone, &row.tensors);
   return row;
 }
@@ -80,6 +81,7 @@ FamilyRow Cohere2Row() {
   AddTables("{P}embed_tokens", "{P}norm", Bias::kNone, "lm_head", &row.tensors);
   AddNorm("{P}layers.{N}.input_layernorm", Bias::kNone, Role::kNorm1, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", Bias::kMaybe, Bias::kMaybe, &row.tensors);
+  NameAttentionFlag("attention_bias", &row.tensors);
   AddGatedMlp(Bias::kNone, &row.tensors);
   return row;
 }

@@ -1,5 +1,6 @@
 #include "worker/model/family_rule_builders.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace quire::worker {
@@ -65,6 +66,21 @@ void AddPlainMlp(const std::string& up, const std::string& down, Bias bias, Rule
   AddLinear(down, bias, {Role::kDown}, rules);
 }
 
+void NameBiasFlags(std::vector<const char*> flags, const std::vector<Role>& roles, Rules* rules) {
+  for (TensorRule& rule : *rules) {
+    const bool is_theirs = std::find(roles.begin(), roles.end(), rule.roles.front()) != roles.end();
+    if (rule.need == Need::kMaybe && is_theirs) rule.flags = flags;
+  }
+}
+
+void NameAttentionFlag(const char* flag, Rules* rules) {
+  NameBiasFlags({flag}, {Role::kQuery, Role::kKey, Role::kValue, Role::kOutput}, rules);
+}
+
+void NameMlpFlag(const char* flag, Rules* rules) {
+  NameBiasFlags({flag}, {Role::kGate, Role::kUp, Role::kDown}, rules);
+}
+
 FamilyRow PlainRow(std::vector<const char*> architectures, std::vector<const char*> model_types, Bias qkv_bias,
                    Bias output_bias, Bias mlp_bias) {
   FamilyRow row;
@@ -73,6 +89,8 @@ FamilyRow PlainRow(std::vector<const char*> architectures, std::vector<const cha
   AddFrame(Bias::kNone, &row.tensors);
   AddAttention("{P}layers.{N}.self_attn.", "o_proj", qkv_bias, output_bias, &row.tensors);
   AddGatedMlp(mlp_bias, &row.tensors);
+  NameAttentionFlag("attention_bias", &row.tensors);
+  NameMlpFlag("mlp_bias", &row.tensors);
   return row;
 }
 

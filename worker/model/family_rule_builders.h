@@ -44,6 +44,12 @@ void AddFusedMlp(Rules* rules);
 // The two matrices of an mlp without a gate.
 void AddPlainMlp(const std::string& up, const std::string& down, Bias bias, Rules* rules);
 
+// The flags of the config that say whether the optional biases of these roles are there.
+void NameBiasFlags(std::vector<const char*> flags, const std::vector<Role>& roles, Rules* rules);
+// The same for attention's matrices, and for an mlp's.
+void NameAttentionFlag(const char* flag, Rules* rules);
+void NameMlpFlag(const char* flag, Rules* rules);
+
 // LLaMA's graph and names: RMS norms, rope, separate projections, gated mlp; biases as given.
 FamilyRow PlainRow(std::vector<const char*> architectures, std::vector<const char*> model_types, Bias qkv_bias,
                    Bias output_bias, Bias mlp_bias);

@@ -32,6 +32,14 @@ std::vector<GoldenCase> GoldenCases() {
   return cases;
 }
 
+FixtureOptions OptionsOf(const GoldenCase& one, const Golden& golden) {
+  FixtureOptions options;
+  options.model_dir = GoldenDir(one.model);
+  const auto longest = golden.find("max_model_len");
+  if (longest != golden.end()) options.max_model_len = ToIds(longest->second).at(0);
+  return options;
+}
+
 std::unique_ptr<ModelFixture> MustLoad(const FixtureOptions& options) {
   auto fixture = ModelFixture::Load(options);
   CHECK(fixture.ok()) << fixture.status();

@@ -32,6 +32,9 @@ inline constexpr float kGoldenCosine = 0.99f;     // of a row in bfloat16 with t
 
 using Golden = std::map<std::string, std::vector<float>>;
 
+// To load the checkpoint as its golden file asks: for contexts of "max_model_len" tokens, where the file has that number.
+FixtureOptions OptionsOf(const GoldenCase& one, const Golden& golden);
+
 // CHECK-fails where it does not load.
 std::unique_ptr<ModelFixture> MustLoad(const FixtureOptions& options);
 

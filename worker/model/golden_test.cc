@@ -20,9 +20,8 @@ std::vector<float> Flat(const LogitRows& rows) {
 
 class GoldenTest : public ::testing::TestWithParam<std::tuple<int, bool>> {
  protected:
-  FixtureOptions Options(const std::string& model) const {
-    FixtureOptions options;
-    options.model_dir = GoldenDir(model);
+  FixtureOptions Options() const {
+    FixtureOptions options = OptionsOf(case_, golden_);
     options.reference = std::get<1>(GetParam());
     return options;
   }
@@ -31,7 +30,7 @@ class GoldenTest : public ::testing::TestWithParam<std::tuple<int, bool>> {
 };
 
 TEST_P(GoldenTest, LogitsEqualTransformersWholeAndInChunks) {
-  auto fixture = MustLoad(Options(case_.model));
+  auto fixture = MustLoad(Options());
   for (const int length : kGoldenLengths) {
     const std::vector<int32_t> prompt = Prompt(golden_, length);
     const std::vector<float>& expected = golden_.at("logits_" + std::to_string(length));
@@ -72,7 +71,7 @@ TEST(LogitRowsTest, UnwantedRowsDoNotChangeWantedOnes) {
 TEST_P(GoldenTest, RowsInSlicesHaveTheSameBits) {
   for (const int world_size : {1, 2}) {
     for (const int slice_rows : {1, 7, 64}) {
-      FixtureOptions options = Options(case_.model);
+      FixtureOptions options = Options();
       options.world_size = world_size;
       options.slice_rows = slice_rows;
       auto fixture = MustLoad(options);
@@ -83,7 +82,7 @@ TEST_P(GoldenTest, RowsInSlicesHaveTheSameBits) {
 
 // Weights and cache in bfloat16: every row still points where the float32 one does.
 TEST_P(GoldenTest, LoadsInBfloat16) {
-  FixtureOptions options = Options(case_.model);
+  FixtureOptions options = Options();
   options.dtype = "bfloat16";
   auto fixture = MustLoad(options);
   EXPECT_EQ(fixture->facts().dtype, "bfloat16");
@@ -92,7 +91,7 @@ TEST_P(GoldenTest, LoadsInBfloat16) {
 }
 
 TEST_P(GoldenTest, GreedyTokensEqualTransformers) {
-  auto fixture = MustLoad(Options(case_.model));
+  auto fixture = MustLoad(Options());
   for (const int length : {7, 24}) {
     fixture->Restart(1);
     EXPECT_EQ(fixture->Greedy(1, Prompt(golden_, length), 64), ToIds(golden_.at("greedy_" + std::to_string(length))));
@@ -101,12 +100,12 @@ TEST_P(GoldenTest, GreedyTokensEqualTransformers) {
 }
 
 TEST_P(GoldenTest, TensorParallelDegreesAgree) {
-  auto single = MustLoad(Options(case_.model));
+  auto single = MustLoad(Options());
   const std::vector<int32_t> prompt = Prompt(golden_, 200);
   const LogitRows alone = Prefill(single.get(), 0, prompt, 64);
   for (const int world_size : {2, 4, 8}) {
     if (world_size == 8 && case_.golden != "llama_gqa") continue;  // the others have 4 heads
-    FixtureOptions options = Options(case_.model);
+    FixtureOptions options = Options();
     options.world_size = world_size;
     auto group = MustLoad(options);
     const LogitRows together = Prefill(group.get(), 0, prompt, 64);
@@ -150,7 +149,7 @@ void ExpectCompanyChangesNoBit(ModelFixture* fixture, const std::vector<int32_t>
 
 TEST_P(GoldenTest, BatchAndChunksDoNotChangeABit) {
   for (const int world_size : {1, 2}) {
-    FixtureOptions options = Options(case_.model);
+    FixtureOptions options = Options();
     options.world_size = world_size;
     options.num_threads = world_size;  // the number of threads must not show either
     ExpectCompanyChangesNoBit(MustLoad(options).get(), Prompt(golden_, 200));
@@ -178,6 +177,33 @@ TEST(LongRopeTest, ContextsUpToTheOriginalOneTakeTheShortFactors) {
     const LogitRows rows = Prefill(fixture.get(), 0, Prompt(golden, 24), 7);
     EXPECT_LT(MaxDifference(rows, golden.at(is_long ? "logits_24" : "short_logits_24")), kGoldenTolerance) << longest;
     EXPECT_GT(MaxDifference(rows, golden.at(is_long ? "short_logits_24" : "logits_24")), 100 * kGoldenTolerance);
+  }
+}
+
+// The longest context that is served sets the rope's base, for all requests; where it is within the training's, nothing
+// changes.
+TEST(GrowingRopeTest, ContextsWithinTheTrainedLengthKeepEveryBit) {
+  for (const char* model : {"rope_dynamic_beyond", "qwen_beyond"}) {
+    const Golden golden = ReadGolden(GoldenDir(model) + "/golden.safetensors");
+    const std::vector<int32_t> prompt = Prompt(golden, 24);
+    FixtureOptions options;
+    options.model_dir = GoldenDir(model);
+    auto fixture = MustLoad(options);
+    EXPECT_EQ(fixture->facts().max_model_len, 64) << "as far as the model was trained";
+    const LogitRows within = Prefill(fixture.get(), 0, prompt, 7);
+    for (const int longest : {24, 63, 64}) {
+      options.max_model_len = longest;
+      auto shorter = MustLoad(options);
+      EXPECT_EQ(shorter->facts().max_model_len, longest);
+      EXPECT_EQ(Prefill(shorter.get(), 0, prompt, 7), within) << longest;
+    }
+    for (const int longest : {65, 320}) {
+      options.max_model_len = longest;
+      auto longer = MustLoad(options);
+      EXPECT_EQ(longer->facts().max_model_len, longest);
+      EXPECT_NE(Prefill(longer.get(), 0, prompt, 7), within) << longest;
+    }
+    EXPECT_GT(MaxDifference(within, golden.at("logits_24")), 100 * kGoldenTolerance) << "growth does not show";
   }
 }
 

@@ -158,8 +158,10 @@ absl::Status ReadRope(absl::string_view file, JsonReader* reader, HfConfig* conf
     std::optional<std::string> type;
     nested.String({"type"}, &type);
     nested.Double({"base"}, 1e-3, 1e12, &rope.theta);
+    nested.Double({"scaling_factor"}, 1e-3, 1e6, &rope.factor);
     if (!nested.status().ok()) return nested.status();
     rope.type = type.value_or("origin") == "origin" ? "default" : *type;
+    if (!rope.factor.has_value()) rope.factor = 1.0;
   }
   std::optional<double> theta, fraction;
   reader->Double({"rope_theta", "rotary_emb_base"}, 1e-3, 1e12, &theta);

@@ -57,6 +57,30 @@ TEST(HfConfigTest, ReadsBothSpellingsOfRope) {
   }
 }
 
+// InternLM's first version names the scaling beside the base; DynamicNTK's default factor is 1.
+TEST(HfConfigTest, RotaryOfInternLmIsDynamicScaling) {
+  const struct {
+    const char* rotary;
+    double theta;
+  } cases[] = {
+      {R"({"base":1000,"type":"dynamic"})", 1000 * std::pow(2.0, 8 / 6.0)},
+      {R"({"base":1000,"type":"dynamic","scaling_factor":3.0})", 1000 * std::pow(4.0, 8 / 6.0)},
+      {R"({"base":1000,"type":"origin","scaling_factor":3.0})", 1000},
+  };
+  for (const auto& c : cases) {
+    std::string json = With(absl::StrCat("\"rotary\":", c.rotary), "architectures");
+    json.insert(1, R"("architectures":["InternLMForCausalLM"],)");
+    auto config = ParseHfConfig("config.json", json, "");
+    ASSERT_TRUE(config.ok()) << config.status();
+    const FamilyRow* family = *FindFamily(*config);
+    const auto within = MakeModelSpec(*family, *config, 512), beyond = MakeModelSpec(*family, *config, 1024);
+    ASSERT_TRUE(within.ok() && beyond.ok()) << within.status() << beyond.status();
+    EXPECT_EQ(within->rope.theta, 1000);
+    EXPECT_EQ(beyond->max_position, c.theta == 1000 ? 512 : 1024);
+    EXPECT_DOUBLE_EQ(beyond->rope.theta, c.theta) << c.rotary;
+  }
+}
+
 TEST(HfConfigTest, AbsentKeysTakeTheFamilysDefaults) {
   auto llama = SpecOf(With(R"("rope_scaling":null,"head_dim":null)"));
   ASSERT_TRUE(llama.ok()) << llama.status();

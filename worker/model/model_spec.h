@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -12,6 +14,9 @@ namespace quire::worker {
 
 enum class PositionKind : uint8_t { kLearned, kRope, kAlibi };
 enum class RopeScaling : uint8_t { kNone, kLinear, kLlama3, kYarn, kLong };
+// Of a rope's base, where longer contexts than the trained ones are served: in step with their length ("dynamic"), or by
+// one more doubling each time it doubles (the first Qwen).
+enum class BaseGrowth : uint8_t { kNone, kSmooth, kDoubling };
 
 struct LongRopeFactors {
   std::vector<double> factors;  // [dims / 2], of the wavelengths
@@ -24,7 +29,7 @@ struct RopeSpec {
   bool stored_in_neighbours = false;  // the checkpoint's pairs are (2i, 2i + 1)
   double theta = 10000.0;
   RopeScaling scaling = RopeScaling::kNone;
-  double factor = 1.0;           // of every kind but kNone
+  double factor = 1.0;           // of every kind but kNone, and of kSmooth
   double low_freq_factor = 1.0;  // kLlama3, as the next two
   double high_freq_factor = 4.0;
   int64_t original_max_position = 0;  // kYarn and kLong too
@@ -35,6 +40,8 @@ struct RopeSpec {
   LongRopeFactors short_factors;  // kLong, as the next two; one of them is taken (long_rope.h)
   LongRopeFactors long_factors;
   std::vector<double> pair_factors;
+  BaseGrowth growth = BaseGrowth::kNone;
+  int64_t trained_length = 0;  // of contexts, in tokens; where the base grows
 };
 
 // A mixture of experts in place of the mlp of some layers.
@@ -69,8 +76,10 @@ struct ModelSpec {
   RopeSpec rope;                            // of kRope
   std::vector<bool> layer_has_window_rope;  // [num_layers]; empty: all layers turn alike
   RopeSpec window_rope;                     // of those layers
-  double alibi_bias_max = 8.0;              // of kAlibi: a head's slope is 2 to the power of -(its share of this)
-  bool alibi_in_bf16 = false;               // see AttentionParams
+  // Of kRope: the query at position p, counted from 1, is multiplied by log(p) / log(this) from here on; 0: none is.
+  int64_t queries_grow_beyond = 0;
+  double alibi_bias_max = 8.0;  // of kAlibi: a head's slope is 2 to the power of -(its share of this)
+  bool alibi_in_bf16 = false;   // see AttentionParams
   kernels::ActivationKind activation = kernels::ActivationKind::kSilu;
   bool gated = true;
   bool tied_head = false;                  // the head is the embedding
@@ -95,6 +104,10 @@ struct ModelSpec {
   bool attention_scale_by_inverse_layer = false;  // divided by (layer index + 1) as well
 
   ExpertsSpec experts;
+
+  // Flags of the config that say of tensors that they are there, or are not (TensorRule::flags).
+  std::set<std::string> promised;
+  std::set<std::string> denied;
 
   bool HasExperts(int64_t layer) const { return experts.count > 0 && experts.layers[layer]; }
   int64_t embed_cols() const { return embed_size > 0 ? embed_size : hidden_size; }

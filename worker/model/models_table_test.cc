@@ -84,8 +84,7 @@ std::string MeasuredRow(const GoldenCase& one) {
   const Golden golden = ReadGolden(GoldenDir(one.golden) + "/golden.safetensors");
   const auto config = ReadHfConfig(GoldenDir(one.model));
   CHECK(config.ok()) << config.status();
-  FixtureOptions options;
-  options.model_dir = GoldenDir(one.model);
+  FixtureOptions options = OptionsOf(one, golden);
   auto fixture = MustLoad(options);
   const float whole = Difference(fixture.get(), golden, {256});
   const float chunked = Difference(fixture.get(), golden, {5, 16, 64});

@@ -63,18 +63,25 @@ std::vector<float> RopeFrequencies(const RopeSpec& rope) {
   return frequencies;
 }
 
-absl::StatusOr<std::unique_ptr<RopeTable>> RopeTable::Create(const ModelSpec& spec, kernels::Backend* backend) {
+absl::StatusOr<std::unique_ptr<RopeTable>> RopeTable::Create(const RopeSpec& rope, int64_t max_position,
+                                                             int64_t grows_beyond, kernels::Backend* backend) {
   std::unique_ptr<RopeTable> table(new RopeTable());
   table->backend_ = backend;
-  table->amplitude_ = static_cast<float>(spec.rope.attention_factor);
-  table->frequencies_ = RopeFrequencies(spec.rope);
-  table->chunk_.resize(kChunkRows * spec.rope.dims);
-  auto buffer = backend->Allocate(spec.max_position * spec.rope.dims * sizeof(float));
+  table->amplitude_ = static_cast<float>(rope.attention_factor);
+  table->grows_beyond_ = grows_beyond;
+  table->frequencies_ = RopeFrequencies(rope);
+  table->chunk_.resize(kChunkRows * rope.dims);
+  auto buffer = backend->Allocate(max_position * rope.dims * sizeof(float));
   if (!buffer.ok()) return buffer.status();
   table->buffer_ = std::move(*buffer);
-  table->cos_sin_ =
-      kernels::MakeView(table->buffer_->data(), kernels::DType::kF32, {spec.max_position, 2, spec.rope.dims / 2});
+  table->cos_sin_ = kernels::MakeView(table->buffer_->data(), kernels::DType::kF32, {max_position, 2, rope.dims / 2});
   return table;
+}
+
+float RopeTable::AmplitudeAt(int64_t position) const {
+  if (grows_beyond_ == 0 || position < grows_beyond_) return amplitude_;
+  const double growth = std::log(static_cast<double>(position + 1)) / std::log(static_cast<double>(grows_beyond_));
+  return amplitude_ * static_cast<float>(growth);
 }
 
 absl::Status RopeTable::Reach(int64_t position) {
@@ -84,10 +91,11 @@ absl::Status RopeTable::Reach(int64_t position) {
     const int64_t num_rows = std::min(kChunkRows, cos_sin_.dim(0) - num_filled_);
     for (int64_t row = 0; row < num_rows; ++row) {
       float* cosines = &chunk_[row * 2 * half];
+      const float amplitude = AmplitudeAt(num_filled_ + row);
       for (int64_t i = 0; i < half; ++i) {
         const float angle = static_cast<float>(num_filled_ + row) * frequencies_[i];
-        cosines[i] = std::cos(angle) * amplitude_;
-        cosines[half + i] = std::sin(angle) * amplitude_;
+        cosines[i] = std::cos(angle) * amplitude;
+        cosines[half + i] = std::sin(angle) * amplitude;
       }
     }
     float* destination = cos_sin_.as<float>() + num_filled_ * 2 * half;

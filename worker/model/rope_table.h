@@ -24,8 +24,10 @@ std::vector<float> RopeFrequencies(const RopeSpec& rope);
 
 class RopeTable final {
  public:
+  // grows_beyond: rows of positions p, counted from 1, are longer from here on, by log(p) / log(this); 0: none is.
   // Requires: backend outlives the table. Errors: RESOURCE_EXHAUSTED.
-  static absl::StatusOr<std::unique_ptr<RopeTable>> Create(const ModelSpec& spec, kernels::Backend* backend);
+  static absl::StatusOr<std::unique_ptr<RopeTable>> Create(const RopeSpec& rope, int64_t max_position,
+                                                           int64_t grows_beyond, kernels::Backend* backend);
 
   // Makes rows [0, position] right. Cost: nothing unless the position is a new chunk's. Requires: position <
   // max_position.
@@ -36,12 +38,14 @@ class RopeTable final {
 
  private:
   RopeTable() = default;
+  float AmplitudeAt(int64_t position) const;
 
   kernels::Backend* backend_ = nullptr;
   std::unique_ptr<kernels::Buffer> buffer_;
   kernels::TensorView cos_sin_;
   std::vector<float> frequencies_;
-  float amplitude_ = 1.0f;    // of cosines and sines
+  float amplitude_ = 1.0f;  // of cosines and sines
+  int64_t grows_beyond_ = 0;
   std::vector<float> chunk_;  // staging of one chunk
   int64_t num_filled_ = 0;    // rows
 };

@@ -43,10 +43,7 @@ TEST(RopeFrequenciesTest, Llama3KeepsShortBlendsMiddleAndStretchesLongWaves) {
 TEST(RopeTableTest, RowsAreFilledAsFarAsReachedAndNoFurther) {
   auto backend = kernels::CreateCpuBackend({});
   ASSERT_TRUE(backend.ok());
-  ModelSpec spec;
-  spec.max_position = 2500;
-  spec.rope = Spec();
-  auto table = RopeTable::Create(spec, backend->get());
+  auto table = RopeTable::Create(Spec(), /*max_position=*/2500, /*grows_beyond=*/0, backend->get());
   ASSERT_TRUE(table.ok());
   const float* rows = (*table)->cos_sin().as<float>();
   const auto expect_row = [&](int64_t position) {
@@ -61,6 +58,25 @@ TEST(RopeTableTest, RowsAreFilledAsFarAsReachedAndNoFurther) {
     expect_row(position);
   }
   EXPECT_DEATH((void)(*table)->Reach(2500), "2500");
+}
+
+TEST(RopeTableTest, RowsGrowByTheLogarithmOfTheirPositionBeyondALength) {
+  auto backend = kernels::CreateCpuBackend({});
+  ASSERT_TRUE(backend.ok());
+  constexpr int64_t kBeyond = 64;
+  auto plain = RopeTable::Create(Spec(), 200, 0, backend->get()),
+       grown = RopeTable::Create(Spec(), 200, kBeyond, backend->get());
+  ASSERT_TRUE(plain.ok() && grown.ok());
+  ASSERT_TRUE((*plain)->Reach(199).ok() && (*grown)->Reach(199).ok());
+  for (int64_t position = 0; position < 200; ++position) {
+    const double factor = position + 1 > kBeyond ? std::log(position + 1.0) / std::log(1.0 * kBeyond) : 1.0;
+    for (int i = 0; i < 8; ++i) {
+      const float was = (*plain)->cos_sin().as<float>()[position * 8 + i];
+      const float is = (*grown)->cos_sin().as<float>()[position * 8 + i];
+      if (position < kBeyond) EXPECT_EQ(is, was) << position;
+      EXPECT_NEAR(is, was * factor, 1e-6) << position;
+    }
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "worker/loader/bounded_json.h"
 
 namespace quire::worker {
@@ -130,6 +131,20 @@ bool IsWanted(Need need, const ModelSpec& spec) {
   LOG(FATAL) << "need " << static_cast<int>(need);
 }
 
+bool IsPromised(const TensorRule& rule, const ModelSpec& spec) {
+  return std::any_of(rule.flags.begin(), rule.flags.end(),
+                     [&](const char* flag) { return spec.promised.count(flag) != 0; });
+}
+
+// Beside a quantised matrix a bias that is denied is taken: GPTQ's first writers put zeros there for every matrix.
+bool IsDenied(const TensorRule& rule, const ModelSpec& spec, const std::string& name, const Checkpoint& checkpoint) {
+  const bool all =
+      std::all_of(rule.flags.begin(), rule.flags.end(), [&](const char* flag) { return spec.denied.count(flag) != 0; });
+  if (rule.flags.empty() || !all) return false;
+  const CheckpointTensor* matrix = checkpoint.Find(absl::StrCat(absl::StripSuffix(name, ".bias"), ".weight"));
+  return matrix == nullptr || matrix->computed == nullptr;
+}
+
 absl::Status Missing(const std::string& model_dir, const std::string& name, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(model_dir, ": tensor '", name, "' is missing", why));
 }
@@ -215,10 +230,18 @@ void TensorBinding::BindRule(const TensorRule& rule, const ModelSpec& spec, cons
       if (rule.need != Need::kUnlessTied) understood->erase(name);
       continue;
     }
+    if (rule.need == Need::kMaybe && IsDenied(rule, spec, name, checkpoint)) {
+      understood->erase(name);
+      continue;
+    }
     const CheckpointTensor* tensor = checkpoint.Find(name);
     if (tensor == nullptr) {
       if (rule.need != Need::kMaybe) {
         problems->push_back(Missing(model_dir, name, ""));
+      } else if (IsPromised(rule, spec)) {
+        problems->push_back(
+            Missing(model_dir, name,
+                    absl::StrCat(", which the config's '", absl::StrJoin(rule.flags, "' or '"), "' promises")));
       } else if (num_found > 0) {
         problems->push_back(Missing(model_dir, name, ", although earlier layers have it"));
       }
