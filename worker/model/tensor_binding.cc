@@ -238,12 +238,12 @@ void TensorBinding::BindRule(const TensorRule& rule, const ModelSpec& spec, cons
     if (tensor == nullptr) {
       if (rule.need != Need::kMaybe) {
         problems->push_back(Missing(model_dir, name, ""));
+      } else if (num_found > 0) {
+        problems->push_back(Missing(model_dir, name, ", although earlier layers have it"));
       } else if (IsPromised(rule, spec)) {
         problems->push_back(
             Missing(model_dir, name,
                     absl::StrCat(", which the config's '", absl::StrJoin(rule.flags, "' or '"), "' promises")));
-      } else if (num_found > 0) {
-        problems->push_back(Missing(model_dir, name, ", although earlier layers have it"));
       }
       continue;
     }
