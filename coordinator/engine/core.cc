@@ -463,6 +463,9 @@ CoreStats Core::stats() const {
   if (scheduler_ == nullptr) return stats;
   stats.num_running_reqs = static_cast<int64_t>(scheduler_->running().size());
   stats.num_waiting_reqs = static_cast<int64_t>(scheduler_->waiting().size());
+  stats.num_waiting_tokens = scheduler_->waiting().tokens();
+  stats.oldest_waiting = scheduler_->waiting().OldestArrival();
+  stats.tenant_gap = scheduler_->tenants().Gap();
   stats.runs_alone = stats.num_running_reqs > 0 && scheduler_->running().front()->runs_alone();
   stats.num_preemptions = scheduler_->num_preemptions();
   stats.num_swaps = scheduler_->num_swaps();

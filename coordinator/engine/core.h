@@ -116,7 +116,10 @@ struct PlanTotals {
 struct CoreStats {
   int64_t num_running_reqs = 0;
   int64_t num_waiting_reqs = 0;
-  bool runs_alone = false;  // the one running request is under suspicion of ending its ranks
+  int64_t num_waiting_tokens = 0;                      // of their prompts
+  absl::Time oldest_waiting = absl::InfiniteFuture();  // when it arrived
+  double tenant_gap = 0;                               // TenantCounters::Gap
+  bool runs_alone = false;                             // the one running request is under suspicion of ending its ranks
   int64_t num_preemptions = 0;
   int64_t num_swaps = 0;         // of them
   int64_t most_preemptions = 0;  // of any one request

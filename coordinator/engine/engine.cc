@@ -78,12 +78,9 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
   void Adopt(MovedRequest request);
   void Cancel(uint64_t id) { Push(CancelEvent{id, ""}); }
   void Poke() { Push(TickEvent{}); }
-  Loads GetLoads() const {
-    absl::MutexLock lock(&snapshot_mu_);
-    Loads loads = snapshot_.loads;
-    loads.stale_replies_total += group_->stale_replies();
-    return loads;
-  }
+  Loads GetLoads() const;
+  std::vector<StepSample> GetTimeline() const;
+  const metrics::StepMetrics& step_metrics() const { return step_metrics_; }
   absl::Status GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const;
   absl::Status WaitUntilFormed(absl::Duration timeout);
   bool Ready() const;
@@ -99,6 +96,9 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
     bool formed = false;
     bool failed = false;
     bool idle = true;
+    absl::Time busy_since = absl::InfinitePast();        // valid iff not idle
+    absl::Time oldest_arrival = absl::InfiniteFuture();  // of those that wait
+    StepTimeline timeline;
     absl::Status down_reason;
     absl::Time last_step = absl::InfinitePast();
     absl::Time step_deadline = absl::InfinitePast();  // of the oldest step in flight
@@ -148,7 +148,9 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
   std::vector<MovedRequest> adopting_;  // out of adopted_, not in the core yet
   Actions actions_;
   ReplicaState told_;  // what the siblings know
-  StepStats stats_;
+  metrics::StepMetrics step_metrics_;
+  StepStats stats_{&step_metrics_};
+  int num_formations_ = 0;
   absl::Time last_log_ = absl::InfinitePast();
   absl::Time last_publish_ = absl::InfinitePast();
   bool published_idle_ = true;
@@ -188,6 +190,23 @@ void Engine::Impl::Adopt(MovedRequest request) {
   CHECK(!stopping_) << "a request comes to a stopped engine";
   adopted_.push_back(std::move(request));
   drained_ = false;
+}
+
+Loads Engine::Impl::GetLoads() const {
+  const absl::Time now = absl::Now();
+  absl::MutexLock lock(&snapshot_mu_);
+  Loads loads = snapshot_.loads;
+  loads.stale_replies_total += group_->stale_replies();
+  // These go on although nothing happens.
+  const auto age = [now](absl::Time since) { return std::max(0.0, absl::ToDoubleSeconds(now - since)); };
+  if (!snapshot_.idle) loads.last_step_age_seconds = age(std::max(snapshot_.last_step, snapshot_.busy_since));
+  if (loads.num_waiting_reqs > 0) loads.oldest_waiting_seconds = age(snapshot_.oldest_arrival);
+  return loads;
+}
+
+std::vector<StepSample> Engine::Impl::GetTimeline() const {
+  absl::MutexLock lock(&snapshot_mu_);
+  return snapshot_.timeline.Get();
 }
 
 absl::Status Engine::Impl::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
@@ -342,6 +361,13 @@ void Engine::Impl::NoteSteps(absl::Time now) {
       ranks_ = done->result.ranks;
       stats_.Done(done->result, now);
       last_step_ = now;
+    } else if (const auto* formed = std::get_if<ReplicaFormedEvent>(&event)) {
+      if (formed->info.epoch != core_.epoch()) continue;
+      ++num_formations_;
+      absl::MutexLock lock(&snapshot_mu_);
+      const cluster::ReplicaDescription& d = snapshot_.description;
+      stats_.SetCosts(static_cast<double>(d.weight_bytes), static_cast<double>(d.kv_bytes_per_token),
+                      d.flops_per_token);
     }
   }
 }
@@ -398,32 +424,15 @@ void Engine::Impl::Publish(absl::Time now) {
   last_publish_ = now;
   published_idle_ = idle;
   const CoreStats core = core_.stats();
-  Loads loads;
-  loads.num_running_reqs = core.num_running_reqs;
-  loads.num_waiting_reqs = core.num_waiting_reqs;
-  loads.num_used_tokens = core.tokens_used;
-  loads.num_preemptions = core.num_preemptions;
-  loads.num_swaps = core.num_swaps;
-  loads.generation_tokens_total = core.generation_tokens;
-  loads.prompt_tokens_total = core.prompt_tokens;
-  loads.stale_replies_total = static_cast<uint64_t>(core.stale_results);
-  loads.cached_blocks = core.blocks_cached;
-  loads.held_blocks = core.blocks_held;
-  loads.cache_queried_tokens_total = core.cache_queried_tokens;
-  loads.cache_hit_tokens_total = core.cache_hit_tokens;
-  loads.num_forks = core.planned.forks;
-  loads.num_block_copies = core.planned.block_copies;
-  loads.blocks_swapped_out = core.planned.blocks_swapped_out;
-  loads.blocks_swapped_in = core.planned.blocks_swapped_in;
-  loads.spec_decode_num_draft_tokens_total = core.num_drafted;
-  loads.spec_decode_num_accepted_tokens_total = core.num_accepted;
+  Loads loads = MakeLoads(core, stats_);
   loads.epoch = core_.formed() ? core_.epoch() : 0;
-  loads.steps = stats_.total_steps();
   loads.gen_throughput = stats_.Throughput(now);
   reports_throughput_ = loads.gen_throughput > 0;
-  loads.step_seconds_p50 = stats_.StepP50();
-  loads.worker_seconds_p50 = stats_.WorkerP50();
+  loads.num_recoveries = std::max(0, num_formations_ - 1);
+  loads.read_bytes_per_second = stats_.ReadBytesPerSecond(now);
+  loads.flops_per_second = stats_.FlopsPerSecond(now);
   loads.ranks = ranks_;
+  stats_.SetLiveTokens(core.tokens_used);
   {
     absl::MutexLock lock(&snapshot_mu_);
     loads.max_total_num_tokens = core.blocks_total * snapshot_.info.block_size;
@@ -433,7 +442,10 @@ void Engine::Impl::Publish(absl::Time now) {
     snapshot_.formed = core_.formed();
     snapshot_.failed = core_.failed();
     snapshot_.down_reason = core_.down_reason();
+    if (snapshot_.idle && !idle) snapshot_.busy_since = now;
     snapshot_.idle = idle;
+    snapshot_.oldest_arrival = core.oldest_waiting;
+    snapshot_.timeline = stats_.timeline();
     snapshot_.last_step = last_step_;
     snapshot_.step_deadline = step_deadline_;
   }
@@ -465,6 +477,8 @@ void Engine::Adopt(MovedRequest request) { impl_->Adopt(std::move(request)); }
 void Engine::Cancel(uint64_t id) { impl_->Cancel(id); }
 void Engine::Poke() { impl_->Poke(); }
 Loads Engine::GetLoads() const { return impl_->GetLoads(); }
+std::vector<StepSample> Engine::GetTimeline() const { return impl_->GetTimeline(); }
+const metrics::StepMetrics& Engine::step_metrics() const { return impl_->step_metrics(); }
 absl::Status Engine::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
   return impl_->GetReplica(info, description);
 }

@@ -21,8 +21,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "coordinator/cluster/worker_group.h"
+#include "coordinator/engine/loads.h"
 #include "coordinator/engine/moved_group.h"
 #include "coordinator/engine/output.h"
+#include "coordinator/metrics/step_metrics.h"
 #include "coordinator/request/request.h"
 #include "coordinator/scheduler/policy.h"
 #include "coordinator/scheduler/step_plan.h"
@@ -93,36 +95,6 @@ struct EngineOptions {
   absl::Duration stats_interval = absl::Seconds(10);  // between log lines while busy
 };
 
-// A snapshot, refreshed after every step; any thread may read one.
-struct Loads {
-  int64_t num_running_reqs = 0;
-  int64_t num_waiting_reqs = 0;
-  int64_t num_used_tokens = 0;  // slots that hold a token, shared ones once
-  int64_t max_total_num_tokens = 0;
-  int64_t num_preemptions = 0;
-  int64_t num_swaps = 0;  // of the preemptions, those that kept their blocks in host memory
-  int64_t generation_tokens_total = 0;
-  int64_t prompt_tokens_total = 0;
-  double gen_throughput = 0;  // tokens/s over the last 10 s
-  int64_t cached_blocks = 0;  // full blocks that the prefix cache knows
-  int64_t held_blocks = 0;    // of shared prefixes, computed or not
-  int64_t cache_queried_tokens_total = 0;
-  int64_t cache_hit_tokens_total = 0;
-  double fragmentation = 0;  // share of the used blocks' slots that hold no token
-  int64_t num_forks = 0;
-  int64_t num_block_copies = 0;  // copy-on-write
-  int64_t blocks_swapped_out = 0;
-  int64_t blocks_swapped_in = 0;
-  int64_t spec_decode_num_draft_tokens_total = 0;     // speculated and checked
-  int64_t spec_decode_num_accepted_tokens_total = 0;  // of them
-  uint64_t stale_replies_total = 0;
-  uint64_t epoch = 0;
-  uint64_t steps = 0;
-  double step_seconds_p50 = 0;    // of recent steps: send to commit
-  double worker_seconds_p50 = 0;  // slowest rank's exec time
-  std::vector<RankUsage> ranks;
-};
-
 class Engine {
  public:
   // Starts the thread and begins to form epoch 1. The group must outlive the engine.
@@ -146,6 +118,10 @@ class Engine {
   void Poke();
 
   Loads GetLoads() const;
+  // The last steps, oldest first.
+  std::vector<StepSample> GetTimeline() const;
+  // Observed while the engine runs; as long-lived as it.
+  const metrics::StepMetrics& step_metrics() const;
 
   // The replica, once formed; UNAVAILABLE before, FAILED_PRECONDITION if it gave up (with the last reason).
   absl::Status GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const;

@@ -30,40 +30,6 @@ uint64_t RandomSecret() {
   return uint64_t{device()} << 32 | device();
 }
 
-void AddLoads(const Loads& o, Loads* sum) {
-  static_assert(sizeof(Loads) == 25 * 8 + sizeof(std::vector<RankUsage>), "a new field of Loads belongs here too");
-  sum->num_running_reqs += o.num_running_reqs;
-  sum->num_waiting_reqs += o.num_waiting_reqs;
-  const auto slots = [](const Loads& l) {  // of used blocks
-    return l.fragmentation < 1 ? static_cast<double>(l.num_used_tokens) / (1 - l.fragmentation) : 0;
-  };
-  const double used_slots = slots(*sum) + slots(o);
-  sum->num_used_tokens += o.num_used_tokens;
-  sum->fragmentation = used_slots > 0 ? 1 - static_cast<double>(sum->num_used_tokens) / used_slots : 0;
-  sum->max_total_num_tokens += o.max_total_num_tokens;
-  sum->num_preemptions += o.num_preemptions;
-  sum->num_swaps += o.num_swaps;
-  sum->generation_tokens_total += o.generation_tokens_total;
-  sum->prompt_tokens_total += o.prompt_tokens_total;
-  sum->gen_throughput += o.gen_throughput;
-  sum->cached_blocks += o.cached_blocks;
-  sum->held_blocks += o.held_blocks;
-  sum->cache_queried_tokens_total += o.cache_queried_tokens_total;
-  sum->cache_hit_tokens_total += o.cache_hit_tokens_total;
-  sum->num_forks += o.num_forks;
-  sum->num_block_copies += o.num_block_copies;
-  sum->blocks_swapped_out += o.blocks_swapped_out;
-  sum->blocks_swapped_in += o.blocks_swapped_in;
-  sum->spec_decode_num_draft_tokens_total += o.spec_decode_num_draft_tokens_total;
-  sum->spec_decode_num_accepted_tokens_total += o.spec_decode_num_accepted_tokens_total;
-  sum->stale_replies_total += o.stale_replies_total;
-  sum->epoch = std::max(sum->epoch, o.epoch);
-  sum->steps += o.steps;
-  sum->step_seconds_p50 = std::max(sum->step_seconds_p50, o.step_seconds_p50);
-  sum->worker_seconds_p50 = std::max(sum->worker_seconds_p50, o.worker_seconds_p50);
-  sum->ranks.insert(sum->ranks.end(), o.ranks.begin(), o.ranks.end());
-}
-
 }  // namespace
 
 class Replicas::Impl {
@@ -76,6 +42,9 @@ class Replicas::Impl {
   void Abort(const std::string& request_id);
   Loads GetLoads() const;
   std::vector<ReplicaReport> GetReports() const;
+  std::vector<StepSample> GetTimeline(int replica) const {
+    return engines_[static_cast<size_t>(replica)]->GetTimeline();
+  }
   absl::Status GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const;
   absl::Status WaitUntilFormed(absl::Duration timeout);
   bool Ready() const;
@@ -138,6 +107,7 @@ class Replicas::Impl {
 
   std::vector<std::unique_ptr<Port>> ports_;
   std::vector<std::unique_ptr<Engine>> engines_;  // fixed after construction
+  std::vector<int> num_ranks_;                    // by replica
 };
 
 Replicas::Impl::Impl(const EngineOptions& options, const std::vector<cluster::WorkerGroup*>& groups)
@@ -150,6 +120,7 @@ Replicas::Impl::Impl(const EngineOptions& options, const std::vector<cluster::Wo
     own.siblings = ports_.back().get();
     own.num_replicas = static_cast<int>(groups.size());
     if (groups.size() > 1) own.log_prefix = absl::StrCat("[replica ", r, "] ");
+    num_ranks_.push_back(groups[r]->world_size());
     engines_.push_back(std::make_unique<Engine>(own, groups[r]));
   }
 }
@@ -281,6 +252,8 @@ std::vector<ReplicaReport> Replicas::Impl::GetReports() const {
   }
   for (size_t r = 0; r < reports.size(); ++r) {
     reports[r].loads = engines_[r]->GetLoads();
+    reports[r].num_ranks = num_ranks_[r];
+    reports[r].step_metrics = &engines_[r]->step_metrics();
     cluster::ReplicaDescription description;
     if (engines_[r]->GetReplica(nullptr, &description).ok()) reports[r].backends = std::move(description.backends);
   }
@@ -339,6 +312,7 @@ void Replicas::Cancel(uint64_t id) { impl_->Cancel(id); }
 void Replicas::Abort(const std::string& request_id) { impl_->Abort(request_id); }
 Loads Replicas::GetLoads() const { return impl_->GetLoads(); }
 std::vector<ReplicaReport> Replicas::GetReports() const { return impl_->GetReports(); }
+std::vector<StepSample> Replicas::GetTimeline(int replica) const { return impl_->GetTimeline(replica); }
 absl::Status Replicas::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
   return impl_->GetReplica(info, description);
 }

@@ -27,7 +27,9 @@ namespace quire::engine {
 struct ReplicaReport {
   ReplicaState state;
   Loads loads;
-  std::vector<std::string> backends;  // by rank; empty until it has formed once
+  int num_ranks = 0;
+  const metrics::StepMetrics* step_metrics = nullptr;  // as long-lived as the Replicas
+  std::vector<std::string> backends;                   // by rank; empty until it has formed once
 };
 
 class Replicas {
@@ -48,6 +50,8 @@ class Replicas {
 
   Loads GetLoads() const;  // of all replicas together; times are those of the slowest
   std::vector<ReplicaReport> GetReports() const;
+  // The last steps of one, oldest first. Requires: replica < GetReports().size().
+  std::vector<StepSample> GetTimeline(int replica) const;
 
   // A replica that has formed; UNAVAILABLE while there is none, FAILED_PRECONDITION if all gave up (with a reason).
   absl::Status GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const;

@@ -68,6 +68,8 @@ class HandGroup final : public cluster::WorkerGroup {
     info.block_size = 16;
     cluster::ReplicaDescription description;
     description.backends = {"hand"};
+    description.weight_bytes = 1000;
+    description.flops_per_token = 10;
     listener_->OnFormed(info, description);
   }
   void Down() { listener_->OnDown(epoch(), absl::UnavailableError("rank 0 died")); }
@@ -213,6 +215,32 @@ TEST_F(ReplicasTest, ALostReplicasRequestsGoOnInTheOther) {
   EXPECT_TRUE(clients_[1].status.ok()) << clients_[1].status;
   EXPECT_EQ(clients_[1].tokens, clients_[0].tokens);
   EXPECT_EQ(replicas_.GetReports()[1].loads.generation_tokens_total, 150);
+}
+
+TEST_F(ReplicasTest, ReportsSayWhatStepsDid) {
+  Up(0, kHangs);
+  EXPECT_EQ(replicas_.GetReports()[0].num_ranks, 1);
+  ASSERT_TRUE(Submit("hangs", &clients_[0], 5).ok());
+  ASSERT_TRUE(Await([&] { return replicas_.GetReports()[0].loads.last_step_age_seconds > 0.02; })) << "its age goes on";
+  Down(0);
+  ASSERT_TRUE(Await([&] { return NumRequests(0) == 1; }));
+  EXPECT_TRUE(Await([&] { return replicas_.GetReports()[0].loads.oldest_waiting_seconds > 0.02; }));
+  EXPECT_EQ(replicas_.GetReports()[0].loads.num_waiting_tokens, 3);
+  EXPECT_EQ(replicas_.GetReports()[0].loads.num_recoveries, 0);
+  Up(0, kEver);
+  ASSERT_TRUE(Await([&] { return clients_[0].HasEnded(); }));
+  // The overlapped step behind the last one may compute a token that nobody wants.
+  ASSERT_TRUE(Await([&] { return replicas_.GetReports()[0].loads.last_step_age_seconds == 0; }));
+  const ReplicaReport report = replicas_.GetReports()[0];
+  const metrics::HistogramValues steps = report.step_metrics->total.Read();
+  EXPECT_GE(steps.count(), 5u);
+  EXPECT_EQ(replicas_.GetTimeline(0).size(), steps.count());
+  EXPECT_EQ(report.loads.read_bytes_total, 1000.0 * static_cast<double>(steps.count()));
+  EXPECT_EQ(report.loads.flops_total, 10 * report.step_metrics->tokens.Read().sum);
+  EXPECT_GT(report.loads.read_bytes_per_second, 0);
+  EXPECT_EQ(report.loads.num_recoveries, 1);
+  EXPECT_EQ(report.loads.num_waiting_reqs, 0);
+  EXPECT_EQ(report.loads.oldest_waiting_seconds, 0);
 }
 
 TEST_F(ReplicasTest, CancelsAndDeadlinesFindWhatMoved) {

@@ -297,6 +297,25 @@ TEST_F(SchedulerTest, PriorityAdmitsTheUrgentFirstAndPreemptsTheLeastUrgent) {
 
 // Of two tenants that always have work, one sending ten times the requests, each gets half of the tokens; by weight 3,
 // three quarters.
+TEST_F(SchedulerTest, TheOldestThatWaitsIsKnownUnderEveryPolicy) {
+  for (const Policy policy : {Policy::kFcfs, Policy::kPriority, Policy::kFair}) {
+    WaitingQueue queue(policy);
+    EXPECT_EQ(queue.OldestArrival(), absl::InfiniteFuture());
+    // The urgent ones came later, and so did those of the first tenant.
+    std::vector<SequenceGroup> groups(6);
+    for (size_t i = 0; i < groups.size(); ++i) {
+      groups[i].id = i + 1;
+      groups[i].arrival = absl::FromUnixSeconds(100 + static_cast<int64_t>(i));
+      groups[i].request.priority = i < 3 ? 5 : 1;
+      groups[i].request.tenant = i < 2 ? "z" : "a";
+      queue.Add(&groups[i]);
+    }
+    EXPECT_EQ(queue.OldestArrival(), absl::FromUnixSeconds(100));
+    queue.Remove(&groups[0]);
+    EXPECT_EQ(queue.OldestArrival(), absl::FromUnixSeconds(101));
+  }
+}
+
 TEST_F(SchedulerTest, FairSharesTokensNotRequests) {
   for (const double weight : {1.0, 3.0}) {
     for (const Policy policy : {Policy::kFair, Policy::kFcfs}) {

@@ -49,6 +49,17 @@ double TenantCounters::counter(const std::string& name) const {
   return it == tenants_.end() ? 0 : it->second.counter;
 }
 
+double TenantCounters::Gap() const {
+  double least = std::numeric_limits<double>::infinity();
+  double most = -least;
+  for (const auto& [name, tenant] : tenants_) {
+    if (tenant.requests == 0) continue;
+    least = std::min(least, tenant.counter);
+    most = std::max(most, tenant.counter);
+  }
+  return std::max(0.0, most - least);
+}
+
 void TenantCounters::Prune() {
   // At or below the least active counter they would be lifted anyway: forgetting them changes nothing. If that is not
   // enough, the ones with the least to remember go.

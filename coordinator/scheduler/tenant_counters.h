@@ -28,6 +28,8 @@ class TenantCounters {
   static void Charge(double* counter, double tokens, double weight);
 
   double counter(const std::string& tenant) const;
+  // Between the most and the least counter of the active tenants; 0 with fewer than two. Cost: all that are known.
+  double Gap() const;
 
  private:
   struct Tenant {

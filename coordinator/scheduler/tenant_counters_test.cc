@@ -49,6 +49,17 @@ TEST(TenantCounters, ManyIdleTenantsAreForgottenButNotTheGreedy) {
   EXPECT_EQ(c.counter("active"), 10);
 }
 
+TEST(TenantCounters, TheGapIsAmongThoseThatHaveRequests) {
+  TenantCounters c;
+  EXPECT_EQ(c.Gap(), 0);
+  TenantCounters::Charge(c.Arrive("a"), 10, 1);
+  EXPECT_EQ(c.Gap(), 0) << "alone";
+  TenantCounters::Charge(c.Arrive("b"), 100, 2);
+  EXPECT_EQ(c.Gap(), 50) << "lifted to 10, then 50 more";
+  c.Leave("b");
+  EXPECT_EQ(c.Gap(), 0);
+}
+
 TEST(TenantCountersDeathTest, LeavingTwiceIsABug) {
   TenantCounters c;
   c.Arrive("a");

@@ -3,6 +3,9 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+#include <limits>
+
 namespace quire::scheduler {
 
 using request::SequenceGroup;
@@ -47,6 +50,18 @@ SequenceGroup* WaitingQueue::Next(const TenantCounters& counters) const {
     }
   }
   return next;
+}
+
+absl::Time WaitingQueue::OldestArrival() const {
+  absl::Time oldest = absl::InfiniteFuture();
+  for (const auto& [tenant, queue] : queues_) {
+    // Of each priority the first: ids ascend with arrival.
+    for (auto it = queue.begin(); it != queue.end();) {
+      oldest = std::min(oldest, it->second->arrival);
+      it = queue.upper_bound({it->first.first, std::numeric_limits<uint64_t>::max()});
+    }
+  }
+  return oldest;
 }
 
 }  // namespace quire::scheduler

@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/time/time.h"
 #include "coordinator/request/sequence_group.h"
 #include "coordinator/scheduler/policy.h"
 #include "coordinator/scheduler/tenant_counters.h"
@@ -36,6 +37,8 @@ class WaitingQueue {
   // Of all that wait: tokens of their prompts, and memory.
   int64_t tokens() const { return tokens_; }
   int64_t bytes() const { return bytes_; }
+  // When the one arrived that waits longest; infinite future if nobody waits. Cost: tenants and priorities that wait.
+  absl::Time OldestArrival() const;
   bool empty() const { return size_ == 0; }
 
   template <typename F>
