@@ -7,13 +7,13 @@
 #   --list    print the package names
 #
 # Needs root, or a sudo that asks no password, only if something is missing. kubectl is optional and not installed: Debian's own is too
-# old to render deploy/; tools/test.sh skips that check where there is none.
+# old for deploy/. tests/deploy renders with its own reader, and compares it with kubectl where there is one.
 set -euo pipefail
 
 PACKAGES=(
   # compiler and build system; `python` (python-is-python3) is what Bazel 4.2.3 runs py_test with
   g++ git ca-certificates bazel-bootstrap bazel-rules-java bazel-platforms bazel-skylib
-  python3 python-is-python3 python3-numpy python3-yaml
+  python3 python3-venv python-is-python3 python3-numpy python3-yaml
   # RPC and the base library
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev libgoogle-glog-dev
   # text, JSON, hashing

@@ -67,19 +67,18 @@ check_shell() {
   if [[ $bad ]]; then note "shell syntax" failed; else note "shell syntax" passed; fi
 }
 
-check_kustomize() {
-  local file folder
-  for file in deploy/base/kustomization.yaml deploy/overlays/*/kustomization.yaml; do
-    [[ -e $file ]] || continue
-    folder=$(dirname "$file")
-    if ! command -v kubectl >/dev/null; then
-      note "kustomize $folder" skipped "no kubectl"
-    elif kubectl kustomize "$folder" >/dev/null; then
-      note "kustomize $folder" passed
-    else
-      note "kustomize $folder" failed
-    fi
-  done
+# Rendered manifests against the schemas of Kubernetes and of the custom kinds; what needs no schema is in //tests/deploy.
+check_manifests() {
+  local code=0
+  tests/deploy/validate.sh || code=$?
+  if ((code == 0)); then
+    note "manifests are valid" passed
+    if tests/deploy/validate.sh --self_test; then note "bad manifests are found" passed; else note "bad manifests are found" failed; fi
+  elif ((code == 3)); then
+    note "manifests are valid" skipped "pip could not install tests/deploy/requirements.txt"
+  else
+    note "manifests are valid" failed
+  fi
 }
 
 # Compiling needs no GPU; device tests are tagged `gpu` and `manual` and are run by hand.
@@ -143,7 +142,7 @@ main() {
     return 1
   fi
   check_shell
-  check_kustomize
+  check_manifests
   local -a filters=()
   [[ -z $QUICK ]] || filters=("${QUICK_FILTERS[@]}")
   run_tests "bazel tests" "${filters[@]}" //...
