@@ -117,6 +117,12 @@ ABSL_FLAG(int32_t, num_speculative_tokens, 4,
 ABSL_FLAG(int32_t, prompt_lookup_min, 2, "ngram: least number of last tokens that must stand earlier.");
 ABSL_FLAG(int32_t, prompt_lookup_max, 5, "ngram: most tokens that are compared; the longest match wins.");
 ABSL_FLAG(uint32_t, num_device_blocks_override, 0, "At most so many KV blocks, however many fit; 0 = as many as fit.");
+ABSL_FLAG(double, peak_bandwidth_gbs, 0,
+          "Memory bandwidth of one worker's device in GB/s, for the share that steps use of it (MBU); 0 = not known, "
+          "then it is not reported.");
+ABSL_FLAG(double, peak_tflops, 0,
+          "What one worker's device computes at most in the model's dtype, in TFLOP/s, for the share that steps use of "
+          "it (MFU); 0 = not known.");
 ABSL_FLAG(absl::Duration, shutdown_timeout, absl::Seconds(15),
           "After SIGTERM or SIGINT: how long running requests may go on before they are ended. A second signal ends at "
           "once.");
@@ -130,6 +136,25 @@ constexpr int64_t kStepLogprobsMax = 6 << 20;
 absl::Status CheckRange(const char* flag, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", value, " must be from ", least, " to ", most));
+}
+
+// What is said of the workers' devices.
+absl::Status CheckDevice() {
+  const double utilization = absl::GetFlag(FLAGS_gpu_memory_utilization);
+  if (!(utilization > 0 && utilization <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--gpu_memory_utilization=", utilization, " must be over 0 and at most 1"));
+  }
+  const struct {
+    const char* name;
+    double value;
+  } peaks[] = {{"peak_bandwidth_gbs", absl::GetFlag(FLAGS_peak_bandwidth_gbs)},
+               {"peak_tflops", absl::GetFlag(FLAGS_peak_tflops)}};
+  for (const auto& peak : peaks) {
+    if (peak.value >= 0 && peak.value <= 1e9) continue;
+    return absl::InvalidArgumentError(absl::StrCat("--", peak.name, "=", peak.value, " must be from 0 to 1e9"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<scheduler::Policy> ParsePolicy(const std::string& name) {
@@ -227,11 +252,7 @@ absl::Status CheckFlags() {
     return absl::InvalidArgumentError(absl::StrCat("--max_num_batched_tokens x (1 + --max_logprobs) is ", logprobs,
                                                    ", must be at most ", kStepLogprobsMax));
   }
-  const double utilization = absl::GetFlag(FLAGS_gpu_memory_utilization);
-  if (!(utilization > 0 && utilization <= 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--gpu_memory_utilization=", utilization, " must be over 0 and at most 1"));
-  }
+  if (absl::Status status = CheckDevice(); !status.ok()) return status;
   const struct {
     const char* name;
     absl::Duration value;
@@ -334,6 +355,8 @@ frontend::ApiOptions ApiOptions() {
   options.max_model_len = absl::GetFlag(FLAGS_max_model_len);
   options.max_num_seqs = absl::GetFlag(FLAGS_max_num_seqs);
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
+  options.peak_bandwidth_gbs = absl::GetFlag(FLAGS_peak_bandwidth_gbs);
+  options.peak_tflops = absl::GetFlag(FLAGS_peak_tflops);
   return options;
 }
 

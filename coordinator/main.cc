@@ -37,6 +37,7 @@
 #include "coordinator/engine/replicas.h"
 #include "coordinator/frontend/api.h"
 #include "coordinator/frontend/server.h"
+#include "coordinator/metrics/metrics.h"
 #include "coordinator/text/chat/chat_format.h"
 #include "coordinator/text/tokenizer.h"
 
@@ -59,6 +60,7 @@ constexpr char kUsage[] =
 
 // Everything that main builds, in the order of construction: each part uses only those above it.
 struct Process {
+  std::unique_ptr<metrics::Metrics> metrics;
   std::vector<std::unique_ptr<cluster::GrpcWorkerGroup>> groups;  // one per replica
   std::unique_ptr<engine::Replicas> engine;
   std::unique_ptr<frontend::Api> api;
@@ -115,6 +117,7 @@ absl::Status StartAll(Process* process) {
   if (!status.ok()) return status;
   LOG(INFO) << "quire coordinator " << kVersion << " " << EffectiveFlags();
 
+  process->metrics = std::make_unique<metrics::Metrics>(metrics::Metrics::Options{ServedModelName(), kVersion});
   std::vector<cluster::WorkerGroup*> group_pointers;
   for (const cluster::GrpcWorkerGroupOptions& group : *groups) {
     process->groups.push_back(std::make_unique<cluster::GrpcWorkerGroup>(group));
@@ -129,6 +132,7 @@ absl::Status StartAll(Process* process) {
   if (*tokenizer != nullptr) {
     if (status = LoadChatFormat(tokenizer_dir, &api_options); !status.ok()) return status;
   }
+  api_options.metrics = process->metrics.get();
   process->api = std::make_unique<frontend::Api>(api_options, process->engine.get(), *std::move(tokenizer));
   const frontend::ServerOptions server_options = ServerOptions();
   absl::StatusOr<std::unique_ptr<frontend::Server>> server =

@@ -7,9 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "coordinator/frontend/field_error.h"
+#include "coordinator/frontend/recorded_sink.h"
 #include "coordinator/frontend/text_adapter.h"
 #include "coordinator/frontend/validate.h"
 #include "coordinator/frontend/validate_chat.h"
+#include "coordinator/metrics/metrics.h"
 #include "coordinator/text/chat/chat_format.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/generate.pb.h"
@@ -139,6 +141,15 @@ ResponseOptions Api::MakeResponseOptions(const v1::GenerateRequest& message, con
 
 absl::StatusOr<Prepared> Api::Prepare(const v1::GenerateRequest& message, const access::Caller& caller,
                                       absl::Time deadline) {
+  const int64_t arrival = metrics::MonotonicNanos();
+  absl::StatusOr<Prepared> prepared = Check(message, caller, deadline);
+  if (prepared.ok()) prepared->arrival = arrival;
+  if (!prepared.ok() && metrics() != nullptr) metrics()->CountRejected(prepared.status());
+  return prepared;
+}
+
+absl::StatusOr<Prepared> Api::Check(const v1::GenerateRequest& message, const access::Caller& caller,
+                                    absl::Time deadline) {
   if (draining_.load(std::memory_order_relaxed)) {
     return absl::UnavailableError("the server is shutting down; send the request again elsewhere");
   }
@@ -162,6 +173,14 @@ absl::StatusOr<Prepared> Api::Prepare(const v1::GenerateRequest& message, const 
 }
 
 absl::StatusOr<uint64_t> Api::Submit(Prepared prepared, std::unique_ptr<engine::RequestSink> sink) {
+  if (metrics() == nullptr) return Enqueue(std::move(prepared), std::move(sink));
+  sink = MakeRecordedSink(metrics(), prepared.arrival, prepared.request, std::move(sink));
+  absl::StatusOr<uint64_t> id = Enqueue(std::move(prepared), std::move(sink));
+  if (!id.ok()) metrics()->CountRejected(id.status());
+  return id;
+}
+
+absl::StatusOr<uint64_t> Api::Enqueue(Prepared prepared, std::unique_ptr<engine::RequestSink> sink) {
   absl::StatusOr<std::unique_ptr<LiveRequests::Place>> place =
       live_->Take(prepared.request.tenant, prepared.max_live_requests);
   if (!place.ok()) return place.status();

@@ -28,6 +28,7 @@
 #include "coordinator/frontend/render_chat.h"
 #include "coordinator/frontend/replica_facts.h"
 #include "coordinator/frontend/response_builder.h"
+#include "coordinator/metrics/snapshot.h"
 #include "coordinator/request/request.h"
 
 namespace quire::v1 {
@@ -53,6 +54,7 @@ struct Prepared {
   request::Request request;
   ResponseOptions response;
   int64_t max_live_requests = 0;  // of the tenant; 0 = no limit
+  int64_t arrival = 0;            // when Prepare began: metrics::MonotonicNanos()
 };
 
 class Api {
@@ -85,6 +87,8 @@ class Api {
   absl::Status GetModelInfo(v1::GetModelInfoResponse* out);
   absl::Status GetServerInfo(v1::GetServerInfoResponse* out);
   void GetLoads(v1::GetLoadsResponse* out) const;
+  // The engines' part of the metrics, as of now.
+  metrics::Snapshot GetSnapshot() const;
 
   // Forward progress of at least one replica, and not draining.
   bool Ready() const { return !draining_.load(std::memory_order_relaxed) && engine_->Ready(); }
@@ -93,10 +97,15 @@ class Api {
   void Drain() { draining_.store(true, std::memory_order_relaxed); }
 
   const ApiOptions& options() const { return options_; }
+  // To count what is the transport's; null: nothing is observed.
+  metrics::Metrics* metrics() const { return options_.metrics; }
   // Of all tenants together.
   int64_t num_live_requests() const { return live_->num_live(); }
 
  private:
+  // Prepare and Submit, uncounted.
+  absl::StatusOr<Prepared> Check(const v1::GenerateRequest& message, const access::Caller& caller, absl::Time deadline);
+  absl::StatusOr<uint64_t> Enqueue(Prepared prepared, std::unique_ptr<engine::RequestSink> sink);
   // Requires: tokenizer_.
   absl::StatusOr<std::vector<int32_t>> EncodeText(const std::string& text, bool add_special_tokens) const;
   Encode MakeEncode() const;

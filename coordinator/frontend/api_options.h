@@ -10,6 +10,10 @@ namespace quire::chat {
 class ChatFormat;
 }
 
+namespace quire::metrics {
+class Metrics;
+}
+
 namespace quire::frontend {
 
 struct ApiOptions {
@@ -23,6 +27,10 @@ struct ApiOptions {
   bool priorities = false;                              // the engine's policy looks at GenerateRequest.priority
   int64_t max_num_batched_tokens = 0;                   // as given to the engine
   std::shared_ptr<const chat::ChatFormat> chat_format;  // null: conversations are refused
+  metrics::Metrics* metrics = nullptr;                  // outlives the API; null: nothing is observed
+  // Of one worker's device, for MBU and MFU; 0 = not known, then there are none.
+  double peak_bandwidth_gbs = 0;  // 1e9 bytes/s
+  double peak_tflops = 0;         // 1e12 operations/s
   std::string no_chat_reason = "the model has no chat template";
 };
 

@@ -1,9 +1,11 @@
 // What the API says of the model, the server and its loads. See api.h.
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "absl/time/clock.h"
 #include "coordinator/frontend/api.h"
+#include "coordinator/frontend/device_use.h"
 #include "proto/generate.pb.h"
 
 namespace quire::frontend {
@@ -84,7 +86,16 @@ absl::Status Api::GetServerInfo(v1::GetServerInfoResponse* out) {
   out->set_kv_bytes_per_token(description.kv_bytes_per_token);
   out->set_step_seconds_p50(loads.step_seconds_p50);
   out->set_worker_seconds_p50(loads.worker_seconds_p50);
-  for (const engine::ReplicaReport& report : engine_->GetReports()) AddReplica(report, out);
+  double bandwidth = 0;
+  double compute = 0;
+  for (const engine::ReplicaReport& report : engine_->GetReports()) {
+    AddReplica(report, out);
+    const DeviceUse use = DeviceUseOf(report.loads, report.num_ranks, options_);
+    bandwidth = std::max(bandwidth, use.bandwidth);
+    compute = std::max(compute, use.compute);
+  }
+  if (options_.peak_bandwidth_gbs > 0) out->set_model_bandwidth_utilization(bandwidth);
+  if (options_.peak_tflops > 0) out->set_model_flops_utilization(compute);
   return absl::OkStatus();
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "coordinator/frontend/status_map.h"
+#include "coordinator/metrics/metrics.h"
 #include "proto/generate.grpc.pb.h"  // the serialisation traits
 
 namespace quire::frontend {
@@ -121,6 +122,9 @@ void GenerateStream::Pump() {
   }
   // Outside of the lock: only the thread that set writing_ or finished_ comes here, and gRPC may call back at once.
   if (finish) {
+    if (api_->metrics() != nullptr) {
+      api_->metrics()->CountGrpc("Generate", absl::StatusCodeToString(status.code()));
+    }
     const grpc::Status last = ToGrpcStatus(status, context_);
     if (write) {
       StartWriteAndFinish(&bytes_, grpc::WriteOptions(), last);

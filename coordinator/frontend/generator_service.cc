@@ -11,6 +11,7 @@
 #include "coordinator/frontend/generate_stream.h"
 #include "coordinator/frontend/parse_request.h"
 #include "coordinator/frontend/status_map.h"
+#include "coordinator/metrics/metrics.h"
 #include "proto/generate.grpc.pb.h"
 
 namespace quire::frontend {
@@ -35,14 +36,19 @@ absl::Time DeadlineOf(const CallbackServerContext& context) {
   return absl::FromChrono(deadline);
 }
 
+void Count(const Api& api, const char* method, const absl::Status& status) {
+  if (api.metrics() != nullptr) api.metrics()->CountGrpc(method, absl::StatusCodeToString(status.code()));
+}
+
 // Parses, handles, answers: one unary call.
 template <typename In, typename Out, typename Handler>
-grpc::ServerUnaryReactor* Answer(CallbackServerContext* context, const ByteBuffer* bytes, ByteBuffer* reply,
-                                 const Handler& handler) {
+grpc::ServerUnaryReactor* Answer(const Api& api, const char* method, CallbackServerContext* context,
+                                 const ByteBuffer* bytes, ByteBuffer* reply, const Handler& handler) {
   In in;
   Out out;
   absl::Status status = ParseRequest(*bytes, &in);
   if (status.ok()) status = handler(in, &out);
+  Count(api, method, status);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (status.ok()) {
     bool own_buffer = false;
@@ -71,6 +77,10 @@ class GeneratorService final : public RawService {
                                      ByteBuffer* reply) override;
 
  private:
+  grpc::ServerWriteReactor<ByteBuffer>* Refuse(CallbackServerContext* context, const absl::Status& status) const {
+    Count(*api_, "Generate", status);
+    return GenerateStream::Refuse(context, status);
+  }
   // Who calls, as far as this edge knows.
   access::Caller CallerOf(const CallbackServerContext&) const { return access::Caller(); }
 
@@ -81,16 +91,16 @@ grpc::ServerWriteReactor<ByteBuffer>* GeneratorService::Generate(CallbackServerC
                                                                  const ByteBuffer* bytes) {
   v1::GenerateRequest message;
   if (absl::Status status = ParseRequest(*bytes, &message); !status.ok()) {
-    return GenerateStream::Refuse(context, status);
+    return Refuse(context, status);
   }
   absl::StatusOr<Prepared> prepared = api_->Prepare(message, CallerOf(*context), DeadlineOf(*context));
-  if (!prepared.ok()) return GenerateStream::Refuse(context, prepared.status());
+  if (!prepared.ok()) return Refuse(context, prepared.status());
   return GenerateStream::Start(context, api_, *std::move(prepared));
 }
 
 grpc::ServerUnaryReactor* GeneratorService::Abort(CallbackServerContext* context, const ByteBuffer* bytes,
                                                   ByteBuffer* reply) {
-  return Answer<v1::AbortRequest, v1::AbortResponse>(context, bytes, reply,
+  return Answer<v1::AbortRequest, v1::AbortResponse>(*api_, "Abort", context, bytes, reply,
                                                      [this, context](const v1::AbortRequest& in, v1::AbortResponse*) {
                                                        api_->Abort(in, CallerOf(*context));
                                                        return absl::OkStatus();
@@ -100,35 +110,35 @@ grpc::ServerUnaryReactor* GeneratorService::Abort(CallbackServerContext* context
 grpc::ServerUnaryReactor* GeneratorService::Tokenize(CallbackServerContext* context, const ByteBuffer* bytes,
                                                      ByteBuffer* reply) {
   return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
-      context, bytes, reply,
+      *api_, "Tokenize", context, bytes, reply,
       [this](const v1::TokenizeRequest& in, v1::TokenizeResponse* out) { return api_->Tokenize(in, out); });
 }
 
 grpc::ServerUnaryReactor* GeneratorService::Detokenize(CallbackServerContext* context, const ByteBuffer* bytes,
                                                        ByteBuffer* reply) {
   return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
-      context, bytes, reply,
+      *api_, "Detokenize", context, bytes, reply,
       [this](const v1::DetokenizeRequest& in, v1::DetokenizeResponse* out) { return api_->Detokenize(in, out); });
 }
 
 grpc::ServerUnaryReactor* GeneratorService::GetModelInfo(CallbackServerContext* context, const ByteBuffer* bytes,
                                                          ByteBuffer* reply) {
   return Answer<v1::GetModelInfoRequest, v1::GetModelInfoResponse>(
-      context, bytes, reply,
+      *api_, "GetModelInfo", context, bytes, reply,
       [this](const v1::GetModelInfoRequest&, v1::GetModelInfoResponse* out) { return api_->GetModelInfo(out); });
 }
 
 grpc::ServerUnaryReactor* GeneratorService::GetServerInfo(CallbackServerContext* context, const ByteBuffer* bytes,
                                                           ByteBuffer* reply) {
   return Answer<v1::GetServerInfoRequest, v1::GetServerInfoResponse>(
-      context, bytes, reply,
+      *api_, "GetServerInfo", context, bytes, reply,
       [this](const v1::GetServerInfoRequest&, v1::GetServerInfoResponse* out) { return api_->GetServerInfo(out); });
 }
 
 grpc::ServerUnaryReactor* GeneratorService::GetLoads(CallbackServerContext* context, const ByteBuffer* bytes,
                                                      ByteBuffer* reply) {
   return Answer<v1::GetLoadsRequest, v1::GetLoadsResponse>(
-      context, bytes, reply, [this](const v1::GetLoadsRequest&, v1::GetLoadsResponse* out) {
+      *api_, "GetLoads", context, bytes, reply, [this](const v1::GetLoadsRequest&, v1::GetLoadsResponse* out) {
         api_->GetLoads(out);
         return absl::OkStatus();
       });

@@ -12,7 +12,7 @@ double Seconds(int64_t nanos) { return static_cast<double>(nanos) * 1e-9; }
 }  // namespace
 
 RequestRecorder::RequestRecorder(Metrics* metrics, const RequestShape& shape)
-    : metrics_(metrics), shape_(shape), choices_(std::max<uint32_t>(shape.n, 1)) {}
+    : metrics_(metrics), shape_(shape), choices_(std::max({shape.n, shape.num_drawn, uint32_t{1}})) {}
 
 void RequestRecorder::OnTokens(uint32_t choice, int64_t num_tokens, int64_t cached_tokens) {
   if (num_tokens == 0) return;

@@ -19,6 +19,7 @@ struct RequestShape {
   int64_t prompt_tokens = 0;
   uint32_t n = 1;
   uint32_t max_tokens = 0;
+  uint32_t num_drawn = 0;  // choices; 0 = n, more with best_of
 };
 
 struct RequestPhases {
@@ -33,7 +34,7 @@ class RequestRecorder {
   RequestRecorder(Metrics* metrics, const RequestShape& shape);
 
   // News of a choice: `num_tokens` more, `cached_tokens` of the prompt were in the cache. Takes no lock but at a
-  // request's first token. Requires: choice < n.
+  // request's first token. Requires: choice < num_drawn.
   void OnTokens(uint32_t choice, int64_t num_tokens, int64_t cached_tokens);
   void OnChoiceEnd(Finish finish);
   void OnEnd(const absl::Status& status, const RequestPhases& phases);
