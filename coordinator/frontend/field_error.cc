@@ -8,6 +8,7 @@ namespace quire::frontend {
 namespace {
 
 constexpr char kPayload[] = "quire/error-param";
+constexpr char kCodePayload[] = "quire/error-code";
 
 }  // namespace
 
@@ -17,6 +18,16 @@ absl::Status FieldError(absl::StatusCode code, absl::string_view field, absl::st
 
 std::string ErrorField(const absl::Status& status) {
   const absl::optional<absl::Cord> payload = status.GetPayload(kPayload);
+  return payload.has_value() ? std::string(*payload) : std::string();
+}
+
+absl::Status WithErrorCode(absl::Status status, absl::string_view code) {
+  status.SetPayload(kCodePayload, absl::Cord(code));
+  return status;
+}
+
+std::string ErrorCode(const absl::Status& status) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(kCodePayload);
   return payload.has_value() ? std::string(*payload) : std::string();
 }
 

@@ -19,6 +19,11 @@ absl::Status FieldError(absl::StatusCode code, absl::string_view field, absl::st
 // The field that FieldError named; empty if none.
 std::string ErrorField(const absl::Status& status);
 
+// What went wrong, in one word for programs where the field alone does not say it ("context_length_exceeded"); empty if
+// nobody said.
+absl::Status WithErrorCode(absl::Status status, absl::string_view code);
+std::string ErrorCode(const absl::Status& status);
+
 // The same error, about `field`.
 absl::Status WithErrorField(absl::Status status, absl::string_view field);
 

@@ -27,6 +27,10 @@ absl::Status Invalid(absl::string_view field, absl::string_view what) {
   return FieldError(absl::StatusCode::kInvalidArgument, field, what);
 }
 
+absl::Status TooLong(absl::string_view field, absl::string_view what) {
+  return WithErrorCode(Invalid(field, what), "context_length_exceeded");
+}
+
 absl::Status NotServed(absl::string_view field) {
   return FieldError(absl::StatusCode::kUnimplemented, field, "is not served yet; leave it unset.");
 }
@@ -372,7 +376,7 @@ absl::Status ReadPrompt(const v1::GenerateRequest& message, const Limits& limits
   if (!status.ok()) return status;
   if (absl::Status s = Truncate(message.sampling_params(), limits, out); !s.ok()) return s;
   if (static_cast<int64_t>(out->size()) < limits.max_model_len) return absl::OkStatus();
-  return Invalid(field,
+  return TooLong(field,
                  absl::StrCat("leaves no room for output: the prompt has ", out->size(),
                               " tokens, prompt + 1 must be at most max_model_len = ", limits.max_model_len, "."));
 }
@@ -382,7 +386,7 @@ absl::Status ReadLengths(const v1::SamplingParams& in, const Limits& limits, int
   const int64_t room = limits.max_model_len - prompt_len;
   if (in.has_max_tokens()) {
     if (in.max_tokens() > room) {
-      return Invalid("sampling_params.max_tokens",
+      return TooLong("sampling_params.max_tokens",
                      absl::StrCat("must be at most ", room, ", got ", in.max_tokens(), ": a prompt of ", prompt_len,
                                   " tokens + max_tokens ", in.max_tokens(),
                                   " exceeds max_model_len = ", limits.max_model_len, "."));

@@ -41,7 +41,7 @@ MAY_INCLUDE = {
     "coordinator/text": [],
     "coordinator/metrics": [],
     "coordinator/access": [],
-    "coordinator/openai": ["proto"],
+    "coordinator/openai": ["coordinator/frontend/field_error.h", "coordinator/engine/admission.h", "coordinator/text/utf8.h", "proto"],
     "coordinator/http": ["coordinator/openai", "coordinator/frontend", "coordinator/access", "coordinator/metrics", "coordinator/engine",
                          "coordinator/request", "proto"],
     "coordinator/frontend": ["coordinator/access", "coordinator/engine", "coordinator/text", "coordinator/request", "coordinator/scheduler/step_plan.h",
