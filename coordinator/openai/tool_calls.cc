@@ -66,8 +66,7 @@ void ToolCallParser::Pass(size_t size, ParsedText* out) {
 bool ToolCallParser::Outside(bool at_end, ParsedText* out) {
   const size_t open = num_calls_ < kToolCallsMax ? held_.find(kOpen) : std::string::npos;
   if (open == std::string::npos && at_end) {
-    // Blanks alone after a call are what models write between calls.
-    if (num_calls_ > 0 && WithoutBlanksAtEnd(held_) == 0) held_.clear();
+    if (num_calls_ > 0) held_.resize(WithoutBlanksAtEnd(held_));
     Pass(held_.size(), out);
     return false;
   }

@@ -3,7 +3,8 @@
 //
 // One thread.
 // Invariants:
-//   T1  No text is lost: what turns out to be no call is content, unchanged. Only blanks around calls are dropped.
+//   T1  No text is lost: what turns out to be no call is content, unchanged. Only blanks before calls are dropped, and
+//       those at the end of an output that has calls.
 //   T2  What it holds back is at most a tag that has begun, blanks before one, or a call of kToolCallBytesMax.
 //   T3  The result does not depend on how the text is cut.
 #ifndef QUIRE_COORDINATOR_OPENAI_TOOL_CALLS_H_

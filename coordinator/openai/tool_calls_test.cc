@@ -65,7 +65,7 @@ TEST(ToolCallsTest, NothingWaitsThatCannotBeATag) {
 }
 
 TEST(ToolCallsTest, ACallHasABound) {
-  const std::string fits = R"({"name": "f", "arguments": {"a": ")" + std::string(kToolCallBytesMax - 36, 'x') + "\"}}";
+  const std::string fits = R"({"name": "f", "arguments": {"a": ")" + std::string(kToolCallBytesMax - 40, 'x') + "\"}}";
   ASSERT_LE(fits.size(), kToolCallBytesMax);
   EXPECT_EQ(Whole(Call(fits)).substr(0, 3), "[f ");
   const std::string big = Call(R"({"name": "f", "arguments": {"a": ")" + std::string(kToolCallBytesMax, 'x') + "\"}}");
