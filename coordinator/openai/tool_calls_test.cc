@@ -85,9 +85,16 @@ TEST(ToolCallsTest, ACallHasABound) {
 }
 
 TEST(ToolCallsTest, AllTheSameHoweverItIsCut) {
-  const std::vector<std::string> parts = {
-      "<tool_call>", "</tool_call>", R"({"name": "f", "arguments": {"a": 1}})", " ", "\n", "text", "<", R"({"name": ")",
-      "{}"};
+  const std::vector<std::string> parts = {Call(R"({"name": "g"})"),
+                                          "<tool_call>",
+                                          "</tool_call>",
+                                          R"({"name": "f", "arguments": {"a": 1}})",
+                                          " ",
+                                          "\n",
+                                          "text",
+                                          "<",
+                                          R"({"name": ")",
+                                          "{}"};
   std::mt19937 random(7);
   int num_calls = 0;
   for (int round = 0; round < 3000; ++round) {
