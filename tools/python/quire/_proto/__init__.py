@@ -1,0 +1,1 @@
+"""Messages of proto/generate.proto, written by generate_stubs.sh."""
