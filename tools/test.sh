@@ -97,6 +97,24 @@ check_cuda() {
   fi
 }
 
+# The Python client against the programs that were just built, in an environment of its own.
+check_python() {
+  local counts p f code=0
+  if [[ $QUICK || $DRY_RUN ]]; then
+    note "Python client" skipped "--quick and --dry_run leave it out"
+    return 0
+  fi
+  counts=$(bazel_cmd build //coordinator //worker >&2 && tools/python/test.sh) || code=$?
+  if ((code == 3)); then
+    note "Python client" skipped "pip could not install tools/python/requirements-test.txt"
+    return 0
+  fi
+  read -r p _ f _ <<<"$(tail -n 1 <<<"$counts")"
+  [[ $p =~ ^[0-9]+$ && $f =~ ^[0-9]+$ ]] || p=0 f=1
+  PASSED=$((PASSED + p)) FAILED=$((FAILED + f))
+  echo "Python client: $p passed, $f failed"
+}
+
 # bazel_cmd COMMAND ARGS...: with this machine's limits; lines, not a moving picture, where nobody watches.
 bazel_cmd() {
   local -a flags=(--jobs="$(jobs)")
@@ -147,6 +165,7 @@ main() {
   [[ -z $QUICK ]] || filters=("${QUICK_FILTERS[@]}")
   run_tests "bazel tests" "${filters[@]}" //...
   check_cuda
+  check_python
   [[ -z $ASAN ]] || run_tests "asan tests" --config=asan "${QUICK_FILTERS[@]}" "${ASAN_TARGETS[@]}"
   finish
 }

@@ -1,6 +1,7 @@
 """From the arguments of LLM and AsyncLLM to a server: one that runs, or one that is started."""
 from __future__ import annotations
 
+import os
 from typing import Any, Dict, Optional
 
 from quire._channel import Endpoint
@@ -30,7 +31,9 @@ class Connection:
             raise TypeError("give model='DIR' to start a server, or server='host:port' to use one")
         own = {name: arguments.pop(name, default) for name, default in _TO_STARTED.items()}
         directory = resolve_model(model, own["revision"])
-        flags = coordinator_flags(directory, own["tensor_parallel_size"], {"served_model_name": model, **arguments})
+        if not os.path.isdir(os.path.expanduser(model)):
+            arguments.setdefault("served_model_name", model)
+        flags = coordinator_flags(directory, own["tensor_parallel_size"], arguments)
         self.server = LocalServer(directory, flags, own["start_timeout"], own["show_progress"])
         self.endpoint = Endpoint(self.server.address, **known)
 

@@ -17,6 +17,7 @@ import time
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.05
+_MOST_FILES = 4096
 
 
 def _die_with_parent() -> None:
@@ -37,12 +38,13 @@ def _end(child: "subprocess.Popen[bytes]", grace: float) -> int:
 
 def main() -> int:
     grace, command = float(sys.argv[1]), sys.argv[2:]
+    os.closerange(3, _MOST_FILES)
+    os.setsid()  # what a terminal sends to the program is not for us
     asked = []
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: asked.append(True))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
     parent = os.getppid()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent, start_new_session=True) as child:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent) as child:
         print(child.pid, flush=True)
         while child.poll() is None and not asked and os.getppid() == parent:
             start = time.monotonic()

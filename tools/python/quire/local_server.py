@@ -86,7 +86,8 @@ class LocalServer:
     def _start(self, command: List[str]) -> "subprocess.Popen[bytes]":
         keeper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("_keeper.py")), str(_GRACE_SECONDS)]
         with open(self.log_path, "wb") as log:
-            return subprocess.Popen([*keeper, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
+            # close_fds=False lets Python 3.9 spawn without a fork, which gRPC's threads would not survive; the keeper closes what it inherits.
+            return subprocess.Popen([*keeper, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, close_fds=False)
 
     def _read_pid(self) -> int:
         stdout: Optional[IO[bytes]] = self._keeper.stdout
@@ -121,10 +122,11 @@ class LocalServer:
         return port
 
     def log_tail(self) -> str:
-        """The last lines that the coordinator wrote."""
+        """The last lines that the coordinator wrote, without the list of its flags."""
         try:
             with open(self.log_path, encoding="utf-8", errors="replace") as file:
-                return "\n".join(f"  | {line.rstrip()}" for line in file.readlines()[-_LOG_LINES:])
+                lines = [line for line in file if "] quire coordinator " not in line]
+            return "\n".join(f"  | {line.rstrip()}" for line in lines[-_LOG_LINES:])
         except OSError:
             return ""
 
