@@ -292,7 +292,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ["backends", "block_size", "collective", "dtype", "epoch", "kv_bytes_per_token", "max_num_batched_tokens", "max_num_seqs", "replicas", "step_seconds_p50", "steps", "tensor_parallel_size", "uptime_seconds", "version", "weight_bytes", "worker_seconds_p50"]
+    __slots__ = ["backends", "block_size", "collective", "dtype", "epoch", "kv_bytes_per_token", "max_num_batched_tokens", "max_num_seqs", "model_bandwidth_utilization", "model_flops_utilization", "replicas", "step_seconds_p50", "steps", "tensor_parallel_size", "uptime_seconds", "version", "weight_bytes", "worker_seconds_p50"]
     class Replica(_message.Message):
         __slots__ = ["backends", "epoch", "formed", "replica", "steps"]
         BACKENDS_FIELD_NUMBER: _ClassVar[int]
@@ -314,6 +314,8 @@ class GetServerInfoResponse(_message.Message):
     KV_BYTES_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     MAX_NUM_BATCHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MAX_NUM_SEQS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_BANDWIDTH_UTILIZATION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FLOPS_UTILIZATION_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     STEP_SECONDS_P50_FIELD_NUMBER: _ClassVar[int]
@@ -330,6 +332,8 @@ class GetServerInfoResponse(_message.Message):
     kv_bytes_per_token: int
     max_num_batched_tokens: int
     max_num_seqs: int
+    model_bandwidth_utilization: float
+    model_flops_utilization: float
     replicas: _containers.RepeatedCompositeFieldContainer[GetServerInfoResponse.Replica]
     step_seconds_p50: float
     steps: int
@@ -338,7 +342,7 @@ class GetServerInfoResponse(_message.Message):
     version: str
     weight_bytes: int
     worker_seconds_p50: float
-    def __init__(self, version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., tensor_parallel_size: _Optional[int] = ..., dtype: _Optional[str] = ..., collective: _Optional[str] = ..., max_num_seqs: _Optional[int] = ..., max_num_batched_tokens: _Optional[int] = ..., block_size: _Optional[int] = ..., epoch: _Optional[int] = ..., steps: _Optional[int] = ..., backends: _Optional[_Iterable[str]] = ..., weight_bytes: _Optional[int] = ..., kv_bytes_per_token: _Optional[int] = ..., step_seconds_p50: _Optional[float] = ..., worker_seconds_p50: _Optional[float] = ..., replicas: _Optional[_Iterable[_Union[GetServerInfoResponse.Replica, _Mapping]]] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., tensor_parallel_size: _Optional[int] = ..., dtype: _Optional[str] = ..., collective: _Optional[str] = ..., max_num_seqs: _Optional[int] = ..., max_num_batched_tokens: _Optional[int] = ..., block_size: _Optional[int] = ..., epoch: _Optional[int] = ..., steps: _Optional[int] = ..., backends: _Optional[_Iterable[str]] = ..., weight_bytes: _Optional[int] = ..., kv_bytes_per_token: _Optional[int] = ..., step_seconds_p50: _Optional[float] = ..., worker_seconds_p50: _Optional[float] = ..., model_bandwidth_utilization: _Optional[float] = ..., model_flops_utilization: _Optional[float] = ..., replicas: _Optional[_Iterable[_Union[GetServerInfoResponse.Replica, _Mapping]]] = ...) -> None: ...
 
 class InputLogprobs(_message.Message):
     __slots__ = ["positions"]
