@@ -7,7 +7,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <random>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -17,48 +16,13 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "coordinator/engine/core.h"
+#include "coordinator/engine/make_core_options.h"
 #include "coordinator/engine/stats_line.h"
 #include "coordinator/engine/step_stats.h"
 
 namespace quire::engine {
 
 namespace {
-
-// Keys the prefix cache, so that its keys cannot be computed outside of this process.
-std::string RandomSecret() {
-  std::random_device device;
-  std::string secret;
-  while (secret.size() < 32) {
-    const uint32_t word = device();
-    secret.append(reinterpret_cast<const char*>(&word), sizeof(word));
-  }
-  return secret;
-}
-
-CoreOptions MakeCoreOptions(const EngineOptions& options) {
-  CoreOptions core;
-  core.scheduler.max_num_seqs = options.max_num_seqs;
-  core.scheduler.max_num_batched_tokens = options.max_num_batched_tokens;
-  core.scheduler.target_step_ms = options.target_step_ms;
-  core.scheduler.preempt_every_steps = options.preempt_every_steps;
-  core.scheduler.max_preemptions = options.max_preemptions_per_request;
-  core.max_queue_len = options.max_queue_len;
-  core.max_queue_tokens = options.max_queue_tokens;
-  core.max_queue_bytes = options.max_queue_bytes;
-  core.scheduler.policy = options.scheduling_policy;
-  core.scheduler.preemption_mode = options.preemption_mode;
-  core.scheduler.kv.enable_prefix_caching = options.enable_prefix_caching;
-  core.scheduler.kv.secret = RandomSecret();
-  core.scheduler.max_logit_rows = options.max_logit_rows;
-  core.scheduler.spec = options.spec;
-  core.min_step_deadline = options.min_step_deadline;
-  core.max_form_attempts = options.max_form_attempts;
-  core.has_siblings = options.num_replicas > 1;
-  // Ranks refuse epochs that are not newer. Milliseconds grow faster than replicas form, so a coordinator that is
-  // started again is newer than its former self, and one that was forgotten somewhere is fenced.
-  core.first_epoch = static_cast<uint64_t>(absl::ToUnixMillis(absl::Now()));
-  return core;
-}
 
 // How long after its last step a busy engine still counts as making progress.
 constexpr absl::Duration kReadyAge = absl::Seconds(2);
@@ -80,6 +44,7 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
   void Poke() { Push(TickEvent{}); }
   Loads GetLoads() const;
   std::vector<StepSample> GetTimeline() const;
+  BlockMap GetBlockMap();
   const metrics::StepMetrics& step_metrics() const { return step_metrics_; }
   absl::Status GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const;
   absl::Status WaitUntilFormed(absl::Duration timeout);
@@ -148,6 +113,7 @@ class Engine::Impl final : public cluster::WorkerGroup::Listener {
   std::vector<MovedRequest> adopting_;  // out of adopted_, not in the core yet
   Actions actions_;
   ReplicaState told_;  // what the siblings know
+  BlockMapView block_map_;
   metrics::StepMetrics step_metrics_;
   StepStats stats_{&step_metrics_};
   int num_formations_ = 0;
@@ -207,6 +173,13 @@ Loads Engine::Impl::GetLoads() const {
 std::vector<StepSample> Engine::Impl::GetTimeline() const {
   absl::MutexLock lock(&snapshot_mu_);
   return snapshot_.timeline.Get();
+}
+
+BlockMap Engine::Impl::GetBlockMap() {
+  bool stale = false;
+  BlockMap map = block_map_.Look(absl::Now(), &stale);
+  if (stale) Poke();  // an idle engine has no other reason to draw
+  return map;
 }
 
 absl::Status Engine::Impl::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
@@ -423,6 +396,7 @@ void Engine::Impl::Publish(absl::Time now) {
   if (snapshot_is_old_) return;
   last_publish_ = now;
   published_idle_ = idle;
+  if (core_.scheduler() != nullptr) block_map_.Refresh(now, core_.scheduler()->kv());
   const CoreStats core = core_.stats();
   Loads loads = MakeLoads(core, stats_);
   loads.epoch = core_.formed() ? core_.epoch() : 0;
@@ -478,6 +452,7 @@ void Engine::Cancel(uint64_t id) { impl_->Cancel(id); }
 void Engine::Poke() { impl_->Poke(); }
 Loads Engine::GetLoads() const { return impl_->GetLoads(); }
 std::vector<StepSample> Engine::GetTimeline() const { return impl_->GetTimeline(); }
+BlockMap Engine::GetBlockMap() { return impl_->GetBlockMap(); }
 const metrics::StepMetrics& Engine::step_metrics() const { return impl_->step_metrics(); }
 absl::Status Engine::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
   return impl_->GetReplica(info, description);

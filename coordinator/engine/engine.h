@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "coordinator/cluster/worker_group.h"
+#include "coordinator/engine/block_map.h"
 #include "coordinator/engine/loads.h"
 #include "coordinator/engine/moved_group.h"
 #include "coordinator/engine/output.h"
@@ -120,6 +121,8 @@ class Engine {
   Loads GetLoads() const;
   // The last steps, oldest first.
   std::vector<StepSample> GetTimeline() const;
+  // What its blocks are in use for, as of the last look or not long before; empty at the first.
+  BlockMap GetBlockMap();
   // Observed while the engine runs; as long-lived as it.
   const metrics::StepMetrics& step_metrics() const;
 

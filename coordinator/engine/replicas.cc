@@ -45,6 +45,7 @@ class Replicas::Impl {
   std::vector<StepSample> GetTimeline(int replica) const {
     return engines_[static_cast<size_t>(replica)]->GetTimeline();
   }
+  BlockMap GetBlockMap(int replica) { return engines_[static_cast<size_t>(replica)]->GetBlockMap(); }
   absl::Status GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const;
   absl::Status WaitUntilFormed(absl::Duration timeout);
   bool Ready() const;
@@ -313,6 +314,7 @@ void Replicas::Abort(const std::string& request_id) { impl_->Abort(request_id); 
 Loads Replicas::GetLoads() const { return impl_->GetLoads(); }
 std::vector<ReplicaReport> Replicas::GetReports() const { return impl_->GetReports(); }
 std::vector<StepSample> Replicas::GetTimeline(int replica) const { return impl_->GetTimeline(replica); }
+BlockMap Replicas::GetBlockMap(int replica) { return impl_->GetBlockMap(replica); }
 absl::Status Replicas::GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const {
   return impl_->GetReplica(info, description);
 }

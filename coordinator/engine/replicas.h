@@ -52,6 +52,8 @@ class Replicas {
   std::vector<ReplicaReport> GetReports() const;
   // The last steps of one, oldest first. Requires: replica < GetReports().size().
   std::vector<StepSample> GetTimeline(int replica) const;
+  // Likewise, what its blocks are in use for (Engine::GetBlockMap).
+  BlockMap GetBlockMap(int replica);
 
   // A replica that has formed; UNAVAILABLE while there is none, FAILED_PRECONDITION if all gave up (with a reason).
   absl::Status GetReplica(ReplicaInfo* info, cluster::ReplicaDescription* description) const;

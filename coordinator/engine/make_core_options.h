@@ -1,0 +1,14 @@
+// The core's options from the engine's, with what only a process can give: a secret, and an epoch from the clock.
+#ifndef QUIRE_COORDINATOR_ENGINE_MAKE_CORE_OPTIONS_H_
+#define QUIRE_COORDINATOR_ENGINE_MAKE_CORE_OPTIONS_H_
+
+#include "coordinator/engine/core.h"
+#include "coordinator/engine/engine.h"
+
+namespace quire::engine {
+
+CoreOptions MakeCoreOptions(const EngineOptions& options);
+
+}  // namespace quire::engine
+
+#endif  // QUIRE_COORDINATOR_ENGINE_MAKE_CORE_OPTIONS_H_
