@@ -12,6 +12,7 @@ shopt -s inherit_errexit
 
 readonly RELEASE=bookworm
 readonly IMAGE=localhost/quire:proof
+readonly BUILD_HOME=/root  # of the build stage's user
 KEEP=
 WORK=
 TOP=$(git -C "$(dirname "$(realpath "$0")")" rev-parse --show-toplevel)
@@ -57,7 +58,7 @@ build_image() {
   mkdir "$context"
   git -C "$TOP" archive HEAD | tar -x -C "$context"
   mkdir -p ~/.cache/quire/bazel
-  bud build --isolation chroot --pull-never --layers=false --volume ~/.cache/quire/bazel:/root/.cache/quire/bazel \
+  bud build --isolation chroot --pull-never --layers=false --volume ~/.cache/quire/bazel:"$BUILD_HOME/.cache/quire/bazel" \
     --file "$context/deploy/container/Containerfile" --tag "$IMAGE" "$context" </dev/null
   rm -rf "$context"
 }
@@ -124,7 +125,10 @@ main() {
     return
   fi
   ((EUID == 0)) || die "needs root"
-  command -v buildah >/dev/null && command -v debootstrap >/dev/null || die "needs buildah and debootstrap: apt-get install -y buildah debootstrap"
+  local program
+  for program in buildah debootstrap; do
+    command -v "$program" >/dev/null || die "needs $program: apt-get install -y $program"
+  done
   if [[ $WORK ]]; then mkdir -p "$WORK"; else WORK=$(mktemp -d -t quire_prove.XXXXXXXX); fi
   WORK=$(realpath "$WORK")
   [[ $KEEP ]] || trap 'bud rm --all >/dev/null 2>&1 || true; rm -rf "$WORK"' EXIT
