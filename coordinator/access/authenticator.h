@@ -16,11 +16,12 @@
 namespace quire::access {
 
 struct Caller {
-  std::string tenant;             // empty = the one tenant of a server without keys
-  double weight = 1;              // share of the service against other tenants, > 0
-  int64_t max_live_requests = 0;  // of the tenant together, over both edges; 0 = no limit of its own
-  uint32_t max_choices = 0;       // n and best_of; 0 = the server's limit
-  int64_t max_tokens = 0;         // of one choice's output; 0 = the server's limit
+  std::string tenant;                    // empty = the one tenant of a server without keys
+  double weight = 1;                     // share of the service against other tenants, > 0
+  int64_t max_live_requests = 0;         // of the tenant together, over both edges; 0 = no limit of its own
+  uint32_t max_choices = 0;              // n and best_of; 0 = the server's limit
+  int64_t max_tokens = 0;                // of one choice's output; 0 = the server's limit
+  std::string tenant_class = "default";  // of few: what metrics may name, where there can be any number of tenants
 };
 
 class Authenticator {
