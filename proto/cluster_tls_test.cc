@@ -173,11 +173,16 @@ TEST_F(ClusterTlsTest, FilesAreRotatedUnderALiveSession) {
   Session live(port_, credentials);
   ASSERT_TRUE(live.Echoes());
 
-  // Another CA altogether, on both sides.
+  // Another CA altogether, first on one side, then on the other.
+  const Credential new_coordinator = stranger_.Issue(kCoordinator);
+  EXPECT_FALSE(Connects(new_coordinator, stranger_.certificate()));
   worker_files_.Put(stranger_.Issue(kWorker), stranger_.certificate());
-  coordinator_files.Put(stranger_.Issue(kCoordinator), stranger_.certificate());
+  EXPECT_TRUE(Await([&] { return Connects(new_coordinator, stranger_.certificate()); }))
+      << "the new files never counted";
+  EXPECT_FALSE(Connects(old_coordinator, stranger_.certificate())) << "the old CA still opens";
+  EXPECT_FALSE(Session(port_, credentials).Echoes()) << "the coordinator trusts a CA that it was not given";
+  coordinator_files.Put(new_coordinator, stranger_.certificate());
   EXPECT_TRUE(Await([&] { return Session(port_, credentials).Echoes(); })) << "the new files never counted";
-  EXPECT_TRUE(Await([&] { return !Connects(old_coordinator, stranger_.certificate()); })) << "the old CA still opens";
   EXPECT_TRUE(live.Echoes()) << "the session did not outlive the rotation";
 }
 
