@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "coordinator/cluster/worker_addresses.h"
+#include "proto/cluster_tls.h"
 
 ABSL_FLAG(std::string, model, "",
           "Directory of the model as Hugging Face lays it out (config.json, *.safetensors, tokenizer.json). Workers on "
@@ -30,10 +31,30 @@ ABSL_FLAG(std::string, chat_template, "",
           "(chat_template.jinja, tokenizer_config.json), else the one built in for its family.");
 ABSL_FLAG(bool, skip_tokenizer_init, false,
           "Serve without a tokenizer: requests bring token ids and get token ids back, no text.");
-ABSL_FLAG(std::string, host, "127.0.0.1",
-          "Address to listen on. There is no authentication yet: give another than loopback only on a network that you "
-          "trust.");
+ABSL_FLAG(
+    std::string, host, "127.0.0.1",
+    "Address to listen on. Another than loopback needs --api_key_file, --ssl_ca_certs or --allow_unauthenticated.");
 ABSL_FLAG(int32_t, grpc_port, 50051, "Port of the gRPC API; 0 takes a free one (see --port_file).");
+ABSL_FLAG(std::string, api_key_file, "",
+          "File with the keys that may call, one line per key (the tool api_key makes them): every call then needs "
+          "'Authorization: Bearer KEY'. Read again when it is replaced; a broken one changes nothing.");
+ABSL_FLAG(bool, allow_unauthenticated, false,
+          "Serve everybody who reaches --host, though it is not loopback and nobody has to say who he is.");
+ABSL_FLAG(
+    std::string, ssl_certfile, "",
+    "TLS for clients: PEM file with the server's certificate and its chain; needs --ssl_keyfile. The files of TLS "
+    "are read again when they are replaced.");
+ABSL_FLAG(std::string, ssl_keyfile, "", "TLS for clients: PEM file with the key of --ssl_certfile.");
+ABSL_FLAG(
+    std::string, ssl_ca_certs, "",
+    "TLS for clients: PEM file of the CA that every client must have a certificate of; empty = none is asked for.");
+ABSL_FLAG(
+    std::string, cluster_certfile, "",
+    "Mutual TLS with workers on other hosts: PEM file with this coordinator's certificate, which has the URI name "
+    "spiffe://ANYTHING/coordinator; needs --cluster_keyfile and --cluster_ca_certs, and workers with theirs.");
+ABSL_FLAG(std::string, cluster_keyfile, "", "Mutual TLS with workers: PEM file with the key of --cluster_certfile.");
+ABSL_FLAG(std::string, cluster_ca_certs, "",
+          "Mutual TLS with workers: PEM file of the CA that signs the cluster's certificates, and nothing else.");
 ABSL_FLAG(std::string, port_file, "",
           "File that receives the gRPC port, written in one piece once the first request can be served.");
 ABSL_FLAG(std::string, workers, "local:1",
@@ -186,6 +207,22 @@ int64_t MaxLogitRows() {
   return std::max<int64_t>(seqs, std::min<int64_t>(64, seqs * (1 + absl::GetFlag(FLAGS_num_speculative_tokens))));
 }
 
+// Mutual TLS with workers that are dialled, if its files are named.
+absl::Status SetClusterTls(const cluster::WorkerAddresses& workers, cluster::FormationOptions* formation) {
+  const proto::ClusterTlsFiles files = {absl::GetFlag(FLAGS_cluster_certfile), absl::GetFlag(FLAGS_cluster_keyfile),
+                                        absl::GetFlag(FLAGS_cluster_ca_certs)};
+  if (!files.enabled()) return absl::OkStatus();
+  if (workers.num_local > 0) {
+    return absl::InvalidArgumentError(
+        "--cluster_certfile is for workers on other hosts; those of --workers=local:N are reached by sockets in a "
+        "directory that only this user can enter, without TLS");
+  }
+  if (absl::Status status = proto::CheckClusterTls(files, proto::ClusterRole::kCoordinator); !status.ok())
+    return status;
+  formation->credentials = proto::CoordinatorCredentials(files);
+  return absl::OkStatus();
+}
+
 // `path` without slashes at its end, and from the root: a worker need not share our working directory.
 std::string AbsolutePath(const std::string& path) {
   std::unique_ptr<char, decltype(&free)> resolved(realpath(path.c_str(), nullptr), free);
@@ -290,6 +327,7 @@ absl::StatusOr<std::vector<cluster::GrpcWorkerGroupOptions>> GroupOptions() {
   options.local.binary = absl::GetFlag(FLAGS_worker_binary);
   options.local.num_threads = absl::GetFlag(FLAGS_worker_threads);
   cluster::FormationOptions& formation = options.formation;
+  if (absl::Status status = SetClusterTls(*workers, &formation); !status.ok()) return status;
   formation.collective = absl::GetFlag(FLAGS_collective);
   formation.connect_timeout = absl::GetFlag(FLAGS_worker_connect_timeout);
   formation.stall_timeout = absl::GetFlag(FLAGS_worker_load_timeout);

@@ -32,14 +32,15 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "coordinator/cluster/grpc_worker_group.h"
-#include "coordinator/cluster/worker_addresses.h"
 #include "coordinator/coordinator_flags.h"
+#include "coordinator/edge_access.h"
 #include "coordinator/engine/replicas.h"
 #include "coordinator/frontend/api.h"
 #include "coordinator/frontend/server.h"
 #include "coordinator/metrics/metrics.h"
 #include "coordinator/text/chat/chat_format.h"
 #include "coordinator/text/tokenizer.h"
+#include "proto/cluster_tls.h"
 
 ABSL_DECLARE_FLAG(std::string, model);
 ABSL_DECLARE_FLAG(std::string, tokenizer);
@@ -71,7 +72,11 @@ void StartLogging(const char* program) {
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(program);
   // gRPC's own lines in the same format. Its errors are mostly peers that left, which we report in our own words.
-  gpr_set_log_function([](gpr_log_func_args* args) { VLOG(2) << "grpc: " << args->message; });
+  // But for a peer that is refused in the handshake, which is an operator's news on both sides.
+  gpr_set_log_function([](gpr_log_func_args* args) {
+    VLOG(2) << "grpc: " << args->message;
+    LOG_IF_EVERY_N(WARNING, proto::IsHandshakeFailure(args->message), 20) << "TLS: " << args->message;
+  });
 }
 
 absl::Status CheckDirectory(const char* flag, const std::string& path) {
@@ -106,6 +111,8 @@ absl::Status LoadChatFormat(const std::string& model_dir, frontend::ApiOptions* 
 absl::Status StartAll(Process* process) {
   absl::Status status = CheckFlags();
   if (!status.ok()) return status;
+  const absl::StatusOr<EdgeAccess> edges = OpenEdgeAccess();
+  if (!edges.ok()) return edges.status();
   absl::StatusOr<std::vector<cluster::GrpcWorkerGroupOptions>> groups = GroupOptions();
   if (!groups.ok()) return groups.status();
   // The coordinator itself reads the tokenizer only; the model may be on the workers' hosts alone.
@@ -134,15 +141,15 @@ absl::Status StartAll(Process* process) {
   }
   api_options.metrics = process->metrics.get();
   process->api = std::make_unique<frontend::Api>(api_options, process->engine.get(), *std::move(tokenizer));
-  const frontend::ServerOptions server_options = ServerOptions();
+  frontend::ServerOptions server_options = ServerOptions();
+  server_options.authenticator = edges->keys;
+  server_options.tls = edges->tls;
   absl::StatusOr<std::unique_ptr<frontend::Server>> server =
       frontend::Server::Start(server_options, process->api.get());
   if (!server.ok()) return server.status();
   process->server = *std::move(server);
-  const bool loopback = cluster::IsLoopback(absl::StrCat(server_options.host, ":1"));
-  LOG(INFO) << "listening on " << server_options.host << ":" << process->server->port() << " ("
-            << (loopback ? "insecure, loopback" : "insecure: open to whoever reaches this address")
-            << "); the model is loading";
+  LOG(INFO) << "listening on " << server_options.host << ":" << process->server->port() << " for gRPC ("
+            << edges->description << "); the model is loading";
   return absl::OkStatus();
 }
 

@@ -36,7 +36,7 @@ struct ClusterTlsFiles {
   std::string certificate;  // with its chain
   std::string key;
   std::string ca;
-  bool enabled() const { return !certificate.empty(); }
+  bool enabled() const { return !certificate.empty() || !key.empty() || !ca.empty(); }
 };
 
 // Whether a URI name of a certificate gives its holder this role.

@@ -91,6 +91,7 @@ void Formation::Send(int rank, const worker::v1::CoordinatorMessage& message) {
 absl::Status Formation::Dial(absl::Time deadline) {
   while (true) {
     std::vector<std::string> waiting;
+    std::shared_ptr<grpc::Channel> refused;  // of the first that cannot connect
     for (int rank = 0; rank < world_size_; ++rank) {
       const std::string& address = addresses_[rank];
       // Dialling a socket that is not there yet would only earn a back-off.
@@ -98,17 +99,19 @@ absl::Status Formation::Dial(absl::Time deadline) {
         waiting.push_back(absl::StrCat(Name(rank), " has not started to listen"));
         continue;
       }
-      if (channels_[rank] == nullptr) channels_[rank] = OpenChannel(address);
+      if (channels_[rank] == nullptr) channels_[rank] = OpenChannel(address, options_.credentials);
       const grpc_connectivity_state state = channels_[rank]->GetState(/*try_to_connect=*/true);
       if (state == GRPC_CHANNEL_READY) continue;
+      if (state == GRPC_CHANNEL_TRANSIENT_FAILURE && refused == nullptr) refused = channels_[rank];
       waiting.push_back(absl::StrCat(
           Name(rank), state == GRPC_CHANNEL_TRANSIENT_FAILURE ? " does not accept connections" : " does not answer"));
     }
     if (waiting.empty()) return absl::OkStatus();
     if (absl::Now() >= deadline) {
-      return absl::UnavailableError(absl::StrCat(absl::StrJoin(waiting, ", "), " within ",
-                                                 absl::FormatDuration(options_.connect_timeout),
-                                                 " (--worker_connect_timeout)"));
+      const std::string why = refused == nullptr ? "" : WhyNoConnection(refused);
+      return absl::UnavailableError(
+          absl::StrCat(absl::StrJoin(waiting, ", "), " within ", absl::FormatDuration(options_.connect_timeout),
+                       " (--worker_connect_timeout)", why.empty() ? "" : absl::StrCat("; the first: ", why)));
     }
     const RankNews news = mailbox_->Next(std::min(deadline, absl::Now() + kDialPoll));
     if (news.kind == RankNews::Kind::kInterrupted) return absl::CancelledError("interrupted");

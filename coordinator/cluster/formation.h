@@ -25,6 +25,9 @@
 #include "coordinator/cluster/worker_group.h"
 #include "coordinator/scheduler/step_plan.h"
 
+namespace grpc {
+class ChannelCredentials;
+}
 namespace quire::worker::v1 {
 class CoordinatorMessage;
 class Joined;
@@ -54,6 +57,8 @@ struct LoadOptions {
 struct FormationOptions {
   LoadOptions load;
   std::string collective = "auto";  // auto | shm | gloo
+  // For ranks that are dialled by host and port; null = clear text. One object for all epochs: it watches files.
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration stall_timeout = absl::Minutes(10);
   absl::Duration collective_timeout = absl::Seconds(30);

@@ -5,6 +5,7 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 
+#include <chrono>
 #include <deque>
 #include <utility>
 
@@ -21,6 +22,7 @@ namespace {
 
 constexpr char kSessionMethod[] = "/quire.worker.v1.Worker/Session";
 constexpr int kKeepaliveMs = 2000;
+constexpr size_t kWhyBytesMax = 512;
 
 // A slice that shares the bytes: every rank's stream reads the same memory.
 grpc::ByteBuffer Share(std::shared_ptr<const std::string> bytes) {
@@ -40,7 +42,8 @@ bool Parse(const grpc::ByteBuffer& buffer, worker::v1::RankMessage* message) {
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address,
+                                           const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(proto::kMaxSessionMessageBytes);
   arguments.SetMaxSendMessageSize(proto::kMaxSessionMessageBytes);
@@ -49,12 +52,32 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
-  if (!absl::StartsWith(address, "unix:")) {
+  const bool same_host = absl::StartsWith(address, "unix:");
+  if (!same_host) {
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
     arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   }
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  const bool clear = same_host || credentials == nullptr;
+  return grpc::CreateCustomChannel(address, clear ? grpc::InsecureChannelCredentials() : credentials, arguments);
+}
+
+std::string WhyNoConnection(const std::shared_ptr<grpc::Channel>& channel) {
+  // Only a call's end carries the reason. A method nobody has: if the channel connects after all, nothing happens.
+  grpc::GenericStub stub(channel);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  const grpc::ByteBuffer nothing;
+  grpc::ByteBuffer answer;
+  grpc::Status status;
+  absl::Notification ended;
+  stub.UnaryCall(&context, "/quire.worker.v1.Worker/None", grpc::StubOptions(), &nothing, &answer,
+                 [&](grpc::Status ended_with) {
+                   status = std::move(ended_with);
+                   ended.Notify();
+                 });
+  ended.WaitForNotification();
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE ? status.error_message().substr(0, kWhyBytesMax) : "";
 }
 
 class RankStream::Reactor : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {

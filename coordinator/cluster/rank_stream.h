@@ -21,7 +21,8 @@
 
 namespace grpc {
 class Channel;
-}
+class ChannelCredentials;
+}  // namespace grpc
 namespace quire::worker::v1 {
 class RankMessage;
 }
@@ -29,8 +30,13 @@ class RankMessage;
 namespace quire::cluster {
 
 // A channel to one worker: fails fast, sees a dead peer within seconds (keepalive on what leaves the machine), uses no
-// proxy.
-std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address);
+// proxy. `credentials` may be null: clear text, as always over unix sockets.
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address,
+                                           const std::shared_ptr<grpc::ChannelCredentials>& credentials);
+
+// Why a channel that could not connect could not, in the transport's words; empty if it says nothing within a second.
+// Blocks.
+std::string WhyNoConnection(const std::shared_ptr<grpc::Channel>& channel);
 
 class RankStream {
  public:

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "proto/loopback.h"
 
 namespace quire::cluster {
 namespace {
@@ -101,8 +102,7 @@ std::string HostOf(absl::string_view address) {
 }
 
 bool IsLoopback(absl::string_view address) {
-  const std::string host = HostOf(address);
-  return host.empty() || host == "localhost" || host == "::1" || absl::StartsWith(host, "127.");
+  return absl::StartsWith(address, "unix:") || proto::IsLoopbackHost(HostOf(address));
 }
 
 }  // namespace quire::cluster

@@ -8,6 +8,9 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/service_type.h>
 #include <grpcpp/resource_quota.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 
 #include <mutex>
 #include <thread>
@@ -50,6 +53,21 @@ std::string Address(const std::string& host, int port) {
   return bare_ipv6 ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
 }
 
+std::shared_ptr<grpc::ServerCredentials> Credentials(const access::TlsFiles& files) {
+  namespace tls = grpc::experimental;
+  if (!files.enabled()) return grpc::InsecureServerCredentials();
+  const int refresh = static_cast<int>(absl::ToInt64Seconds(access::kFileWatchPeriod));
+  const bool clients_have_certificates = !files.client_ca.empty();
+  tls::TlsServerCredentialsOptions options(
+      std::make_shared<tls::FileWatcherCertificateProvider>(files.key, files.certificate, files.client_ca, refresh));
+  options.watch_identity_key_cert_pairs();
+  if (clients_have_certificates) {
+    options.watch_root_certs();
+    options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  }
+  return tls::TlsServerCredentials(options);
+}
+
 void Configure(const ServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(kMaxReceiveBytes);
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -59,6 +77,12 @@ void Configure(const ServerOptions& options, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
+  if (!options.tls.client_ca.empty()) {
+    builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                                static_cast<int>(absl::ToInt64Milliseconds(kConnectionAge)));
+    builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                                static_cast<int>(absl::ToInt64Milliseconds(kConnectionGrace)));
+  }
   grpc::ResourceQuota quota("frontend");
   quota.Resize(kNetworkBytesMax);
   builder->SetResourceQuota(quota);
@@ -68,13 +92,14 @@ void Configure(const ServerOptions& options, grpc::ServerBuilder* builder) {
 
 class Server::Impl {
  public:
-  explicit Impl(Api* api) : api_(api), service_(MakeGeneratorService(api)) {}
+  Impl(Api* api, std::shared_ptr<const access::Authenticator> authenticator)
+      : api_(api), service_(MakeGeneratorService(api, std::move(authenticator))) {}
 
   absl::Status Listen(const ServerOptions& options) {
     const std::string address = Address(options.host, options.port);
     grpc::ServerBuilder builder;
     Configure(options, &builder);
-    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
+    builder.AddListeningPort(address, Credentials(options.tls), &port_);
     builder.RegisterService(service_.get());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
@@ -122,7 +147,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     return absl::InvalidArgumentError(absl::StrCat("the port must be in [0, 65535], got ", options.port, "."));
   }
   SetUpGrpcOnce();
-  auto impl = std::make_unique<Impl>(api);
+  auto impl = std::make_unique<Impl>(api, options.authenticator);
   if (absl::Status status = impl->Listen(options); !status.ok()) return status;
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }

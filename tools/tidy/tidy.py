@@ -40,7 +40,7 @@ MAY_INCLUDE = {
     "coordinator/cluster": ["coordinator/request/planted.h", "coordinator/scheduler/step_plan.h", "coordinator/metrics", "proto"],
     "coordinator/text": [],
     "coordinator/metrics": [],
-    "coordinator/access": [],
+    "coordinator/access": ["proto/loopback.h", "proto/pem_files.h"],
     "coordinator/openai": ["coordinator/frontend/field_error.h", "coordinator/engine/admission.h", "coordinator/text/utf8.h", "proto"],
     "coordinator/http": ["coordinator/openai", "coordinator/frontend", "coordinator/access", "coordinator/metrics", "coordinator/engine",
                          "coordinator/request", "proto"],
