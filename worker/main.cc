@@ -12,7 +12,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -20,6 +19,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
@@ -27,15 +27,33 @@
 #include "absl/flags/usage_config.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "kernels/backend.h"
+#include "proto/cluster_tls.h"
+#include "proto/loopback.h"
 #include "proto/protocol.h"
 #include "worker/model/model.h"
 #include "worker/service/worker_service.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:7001",
           "Where the coordinator dials this worker: host:port (port 0 = any free one, see --port_file) or unix:/path. "
-          "There is no "
-          "authentication: listen on addresses that only the coordinator and the other ranks can reach.");
+          "Another host than loopback needs --cluster_certfile or --allow_unauthenticated.");
+ABSL_FLAG(
+    std::string, cluster_certfile, "",
+    "Mutual TLS with the coordinator: PEM file with this worker's certificate, which has the URI name "
+    "spiffe://ANYTHING/worker or spiffe://ANYTHING/worker/NAME; needs --cluster_keyfile and --cluster_ca_certs. The "
+    "files are read again when they are replaced.");
+ABSL_FLAG(std::string, cluster_keyfile, "",
+          "Mutual TLS with the coordinator: PEM file with the key of --cluster_certfile.");
+ABSL_FLAG(
+    std::string, cluster_ca_certs, "",
+    "Mutual TLS with the coordinator: PEM file of the CA that signs the cluster's certificates, and nothing else.");
+ABSL_FLAG(bool, allow_unauthenticated, false,
+          "Serve any coordinator that reaches --listen, though it is not loopback and nobody has to say who he is.");
+ABSL_FLAG(
+    std::string, health_listen, "",
+    "host:port of one more listener, in clear text, that answers grpc.health.v1 and nothing else: for probes that "
+    "have no certificate.");
 ABSL_FLAG(std::string, port_file, "",
           "File that receives the port once the worker listens, written in one piece. For --listen=host:0.");
 ABSL_FLAG(int, num_threads, 0,
@@ -74,8 +92,9 @@ void StartLogging(const char* program) {
   FLAGS_v = absl::GetFlag(FLAGS_log_verbosity);
   google::InitGoogleLogging(program);
   // gRPC's own lines in the same format, and on request only: its errors are a peer that left or an address in use,
-  // which are reported in our words.
+  // which are reported in our words; but for one that is refused in the handshake.
   gpr_set_log_function([](gpr_log_func_args* args) {
+    LOG_IF_EVERY_N(WARNING, proto::IsHandshakeFailure(args->message), 20) << "TLS: " << args->message;
     VLOG(args->severity == GPR_LOG_SEVERITY_ERROR ? 1 : 2) << "grpc: " << args->message;
   });
 }
@@ -127,14 +146,30 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> CreateBackend(int num_threads)
   return kernels::CreateCpuBackend(options);
 }
 
-// Builds and starts the server; null after a message if it cannot listen.
-std::unique_ptr<grpc::Server> Listen(WorkerService* service) {
+// How coordinators come in. Errors: strangers could, and nobody asked for that; those of CheckClusterTls.
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials() {
   const std::string address = absl::GetFlag(FLAGS_listen);
-  grpc::EnableDefaultHealthCheckService(true);
+  const proto::ClusterTlsFiles files = {absl::GetFlag(FLAGS_cluster_certfile), absl::GetFlag(FLAGS_cluster_keyfile),
+                                        absl::GetFlag(FLAGS_cluster_ca_certs)};
+  if (files.enabled()) {
+    absl::Status status = proto::CheckClusterTls(files, proto::ClusterRole::kWorker);
+    if (!status.ok()) return status;
+    return proto::WorkerCredentials(files);
+  }
+  const bool near = absl::StartsWith(address, "unix:") || proto::IsLoopbackHost(address.substr(0, address.rfind(':')));
+  if (near || absl::GetFlag(FLAGS_allow_unauthenticated)) return grpc::InsecureServerCredentials();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "--listen=", address,
+      " is open to other machines, and whoever reaches it could drive this worker. Give --cluster_certfile, "
+      "--cluster_keyfile and --cluster_ca_certs, or take everybody by --allow_unauthenticated"));
+}
+
+// A server of health and `service`, if that is not null. Null after a message if it cannot listen.
+std::unique_ptr<grpc::Server> Listen(const std::string& address, std::shared_ptr<grpc::ServerCredentials> credentials,
+                                     WorkerService* service, int* port) {
   grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(service);
+  builder.AddListeningPort(address, std::move(credentials), port);
+  if (service != nullptr) builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(proto::kMaxSessionMessageBytes);
   builder.SetMaxSendMessageSize(proto::kMaxSessionMessageBytes);
   // Without this two workers would share one port, and each would get every other stream.
@@ -143,18 +178,39 @@ std::unique_ptr<grpc::Server> Listen(WorkerService* service) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 500);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) {
-    LOG(ERROR) << "cannot listen on " << address << ": " << WhyNotListen(address);
-    return nullptr;
+  if (server != nullptr && *port != 0) return server;
+  LOG(ERROR) << "cannot listen on " << address << ": " << WhyNotListen(address);
+  return nullptr;
+}
+
+// All listeners of the process: sessions first, then health if it has its own. Empty after a message if one cannot be.
+std::vector<std::unique_ptr<grpc::Server>> ListenAll(WorkerService* service) {
+  absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> credentials = Credentials();
+  if (!credentials.ok()) {
+    LOG(ERROR) << "cannot start: " << credentials.status().message();
+    return {};
   }
+  grpc::EnableDefaultHealthCheckService(true);
+  const std::string address = absl::GetFlag(FLAGS_listen);
+  const std::string health_address = absl::GetFlag(FLAGS_health_listen);
+  std::vector<std::unique_ptr<grpc::Server>> servers;
+  int port = 0;
+  int health_port = 0;
+  servers.push_back(Listen(address, *std::move(credentials), service, &port));
+  if (!health_address.empty()) {
+    servers.push_back(Listen(health_address, grpc::InsecureServerCredentials(), nullptr, &health_port));
+  }
+  if (servers.front() == nullptr || servers.back() == nullptr) return {};
   const std::string port_file = absl::GetFlag(FLAGS_port_file);
   if (!port_file.empty() && !WritePortFile(port_file, port)) {
     PLOG(ERROR) << "cannot write --port_file=" << port_file;
-    return nullptr;
+    return {};
   }
   LOG(INFO) << "worker pid " << getpid() << " listens on " << address
-            << (absl::EndsWith(address, ":0") ? absl::StrCat(" (port ", port, ")") : "");
-  return server;
+            << (absl::EndsWith(address, ":0") ? absl::StrCat(" (port ", port, ")") : "")
+            << (absl::GetFlag(FLAGS_cluster_certfile).empty() ? ", clear text" : ", mutual TLS");
+  if (servers.size() > 1) LOG(INFO) << "health alone on " << health_address << ", clear text, no keys";
+  return servers;
 }
 
 int Serve(const sigset_t& ending_signals) {
@@ -164,25 +220,32 @@ int Serve(const sigset_t& ending_signals) {
     LOG(ERROR) << backend.status().message();
     return 1;
   }
-  std::atomic<grpc::HealthCheckServiceInterface*> health{nullptr};  // there once the server runs
+  absl::Mutex mu;
+  std::vector<grpc::HealthCheckServiceInterface*> health;  // under mu; there once the servers run
   WorkerContext context;
   context.backend = backend->get();
   context.num_threads = num_threads;
   context.load_model = LoadModel;
-  context.on_ready = [&health](bool ready) {
-    if (auto* service = health.load()) service->SetServingStatus(kReadyService, ready);
+  context.on_ready = [&](bool ready) {
+    absl::MutexLock lock(&mu);
+    for (auto* service : health) service->SetServingStatus(kReadyService, ready);
   };
   WorkerService service(context);
-  const std::unique_ptr<grpc::Server> server = Listen(&service);
-  if (server == nullptr) return 1;
-  health = server->GetHealthCheckService();
+  const std::vector<std::unique_ptr<grpc::Server>> servers = ListenAll(&service);
+  if (servers.empty()) return 1;
+  {
+    absl::MutexLock lock(&mu);
+    for (const auto& server : servers) health.push_back(server->GetHealthCheckService());
+  }
   context.on_ready(false);
   LOG(INFO) << (*backend)->Name() << " with " << num_threads << " thread(s)";
 
   int signal = 0;
   sigwait(&ending_signals, &signal);
   LOG(INFO) << "signal " << signal << ": ending";
-  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(kShutdownSeconds));
+  for (const auto& server : servers) {
+    server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(kShutdownSeconds));
+  }
   service.Shutdown();
   return 0;
 }
