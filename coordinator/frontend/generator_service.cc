@@ -38,32 +38,10 @@ absl::Time DeadlineOf(const CallbackServerContext& context) {
   return absl::FromChrono(deadline);
 }
 
-<<<<<<< HEAD
 void Count(const Api& api, const char* method, const absl::Status& status) {
   if (api.metrics() != nullptr) api.metrics()->CountGrpc(method, absl::StatusCodeToString(status.code()));
 }
 
-// Parses, handles, answers: one unary call.
-template <typename In, typename Out, typename Handler>
-grpc::ServerUnaryReactor* Answer(const Api& api, const char* method, CallbackServerContext* context,
-                                 const ByteBuffer* bytes, ByteBuffer* reply, const Handler& handler) {
-  In in;
-  Out out;
-  absl::Status status = ParseRequest(*bytes, &in);
-  if (status.ok()) status = handler(in, &out);
-  Count(api, method, status);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (status.ok()) {
-    bool own_buffer = false;
-    reactor->Finish(grpc::SerializationTraits<Out>::Serialize(out, reply, &own_buffer));
-  } else {
-    reactor->Finish(ToGrpcStatus(status, context));
-  }
-  return reactor;
-}
-
-=======
->>>>>>> dcb2ecc (Keys and TLS at the gRPC edge, mutual TLS on the sessions: nobody is served unknown but on loopback or by name)
 class GeneratorService final : public RawService {
  public:
   GeneratorService(Api* api, std::shared_ptr<const access::Authenticator> authenticator)
@@ -83,23 +61,19 @@ class GeneratorService final : public RawService {
                                      ByteBuffer* reply) override;
 
  private:
-<<<<<<< HEAD
   grpc::ServerWriteReactor<ByteBuffer>* Refuse(CallbackServerContext* context, const absl::Status& status) const {
     Count(*api_, "Generate", status);
     return GenerateStream::Refuse(context, status);
   }
-  // Who calls, as far as this edge knows.
-  access::Caller CallerOf(const CallbackServerContext&) const { return access::Caller(); }
-=======
+
   // Who calls. Errors: UNAUTHENTICATED.
   absl::StatusOr<access::Caller> Authenticate(const CallbackServerContext& context) const;
 
   // One unary call: asks who calls, parses, handles, answers. `handler` is called with what came in, what goes out and
   // the caller.
   template <typename In, typename Out, typename Handler>
-  grpc::ServerUnaryReactor* Answer(CallbackServerContext* context, const ByteBuffer* bytes, ByteBuffer* reply,
-                                   const Handler& handler) const;
->>>>>>> dcb2ecc (Keys and TLS at the gRPC edge, mutual TLS on the sessions: nobody is served unknown but on loopback or by name)
+  grpc::ServerUnaryReactor* Answer(const char* method, CallbackServerContext* context, const ByteBuffer* bytes,
+                                   ByteBuffer* reply, const Handler& handler) const;
 
   Api* const api_;
   const std::shared_ptr<const access::Authenticator> authenticator_;
@@ -114,13 +88,15 @@ absl::StatusOr<access::Caller> GeneratorService::Authenticate(const CallbackServ
 }
 
 template <typename In, typename Out, typename Handler>
-grpc::ServerUnaryReactor* GeneratorService::Answer(CallbackServerContext* context, const ByteBuffer* bytes,
-                                                   ByteBuffer* reply, const Handler& handler) const {
+grpc::ServerUnaryReactor* GeneratorService::Answer(const char* method, CallbackServerContext* context,
+                                                   const ByteBuffer* bytes, ByteBuffer* reply,
+                                                   const Handler& handler) const {
   In in;
   Out out;
   const absl::StatusOr<access::Caller> caller = Authenticate(*context);
   absl::Status status = caller.ok() ? ParseRequest(*bytes, &in) : caller.status();
   if (status.ok()) status = handler(in, &out, *caller);
+  Count(*api_, method, status);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (status.ok()) {
     bool own_buffer = false;
@@ -134,101 +110,67 @@ grpc::ServerUnaryReactor* GeneratorService::Answer(CallbackServerContext* contex
 grpc::ServerWriteReactor<ByteBuffer>* GeneratorService::Generate(CallbackServerContext* context,
                                                                  const ByteBuffer* bytes) {
   const absl::StatusOr<access::Caller> caller = Authenticate(*context);
-  if (!caller.ok()) return GenerateStream::Refuse(context, caller.status());
+  if (!caller.ok()) return Refuse(context, caller.status());
   v1::GenerateRequest message;
   if (absl::Status status = ParseRequest(*bytes, &message); !status.ok()) {
     return Refuse(context, status);
   }
-<<<<<<< HEAD
-  absl::StatusOr<Prepared> prepared = api_->Prepare(message, CallerOf(*context), DeadlineOf(*context));
-  if (!prepared.ok()) return Refuse(context, prepared.status());
-=======
   absl::StatusOr<Prepared> prepared = api_->Prepare(message, *caller, DeadlineOf(*context));
-  if (!prepared.ok()) return GenerateStream::Refuse(context, prepared.status());
->>>>>>> dcb2ecc (Keys and TLS at the gRPC edge, mutual TLS on the sessions: nobody is served unknown but on loopback or by name)
+  if (!prepared.ok()) return Refuse(context, prepared.status());
   return GenerateStream::Start(context, api_, *std::move(prepared));
 }
 
 grpc::ServerUnaryReactor* GeneratorService::Abort(CallbackServerContext* context, const ByteBuffer* bytes,
                                                   ByteBuffer* reply) {
-<<<<<<< HEAD
-  return Answer<v1::AbortRequest, v1::AbortResponse>(*api_, "Abort", context, bytes, reply,
-                                                     [this, context](const v1::AbortRequest& in, v1::AbortResponse*) {
-                                                       api_->Abort(in, CallerOf(*context));
-                                                       return absl::OkStatus();
-                                                     });
-=======
   return Answer<v1::AbortRequest, v1::AbortResponse>(
-      context, bytes, reply, [this](const v1::AbortRequest& in, v1::AbortResponse*, const access::Caller& caller) {
+      "Abort", context, bytes, reply,
+      [this](const v1::AbortRequest& in, v1::AbortResponse*, const access::Caller& caller) {
         api_->Abort(in, caller);
         return absl::OkStatus();
       });
->>>>>>> dcb2ecc (Keys and TLS at the gRPC edge, mutual TLS on the sessions: nobody is served unknown but on loopback or by name)
 }
 
 grpc::ServerUnaryReactor* GeneratorService::Tokenize(CallbackServerContext* context, const ByteBuffer* bytes,
                                                      ByteBuffer* reply) {
   return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
-<<<<<<< HEAD
-      *api_, "Tokenize", context, bytes, reply,
-      [this](const v1::TokenizeRequest& in, v1::TokenizeResponse* out) { return api_->Tokenize(in, out); });
-=======
-      context, bytes, reply, [this](const v1::TokenizeRequest& in, v1::TokenizeResponse* out, const access::Caller&) {
+      "Tokenize", context, bytes, reply,
+      [this](const v1::TokenizeRequest& in, v1::TokenizeResponse* out, const access::Caller&) {
         return api_->Tokenize(in, out);
       });
->>>>>>> dcb2ecc (Keys and TLS at the gRPC edge, mutual TLS on the sessions: nobody is served unknown but on loopback or by name)
 }
 
 grpc::ServerUnaryReactor* GeneratorService::Detokenize(CallbackServerContext* context, const ByteBuffer* bytes,
                                                        ByteBuffer* reply) {
   return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
-<<<<<<< HEAD
-      *api_, "Detokenize", context, bytes, reply,
-      [this](const v1::DetokenizeRequest& in, v1::DetokenizeResponse* out) { return api_->Detokenize(in, out); });
-=======
-      context, bytes, reply,
+      "Detokenize", context, bytes, reply,
       [this](const v1::DetokenizeRequest& in, v1::DetokenizeResponse* out, const access::Caller&) {
         return api_->Detokenize(in, out);
       });
->>>>>>> dcb2ecc (Keys and TLS at the gRPC edge, mutual TLS on the sessions: nobody is served unknown but on loopback or by name)
 }
 
 grpc::ServerUnaryReactor* GeneratorService::GetModelInfo(CallbackServerContext* context, const ByteBuffer* bytes,
                                                          ByteBuffer* reply) {
   return Answer<v1::GetModelInfoRequest, v1::GetModelInfoResponse>(
-<<<<<<< HEAD
-      *api_, "GetModelInfo", context, bytes, reply,
-      [this](const v1::GetModelInfoRequest&, v1::GetModelInfoResponse* out) { return api_->GetModelInfo(out); });
-=======
-      context, bytes, reply,
+      "GetModelInfo", context, bytes, reply,
       [this](const v1::GetModelInfoRequest&, v1::GetModelInfoResponse* out, const access::Caller&) {
         return api_->GetModelInfo(out);
       });
->>>>>>> dcb2ecc (Keys and TLS at the gRPC edge, mutual TLS on the sessions: nobody is served unknown but on loopback or by name)
 }
 
 grpc::ServerUnaryReactor* GeneratorService::GetServerInfo(CallbackServerContext* context, const ByteBuffer* bytes,
                                                           ByteBuffer* reply) {
   return Answer<v1::GetServerInfoRequest, v1::GetServerInfoResponse>(
-<<<<<<< HEAD
-      *api_, "GetServerInfo", context, bytes, reply,
-      [this](const v1::GetServerInfoRequest&, v1::GetServerInfoResponse* out) { return api_->GetServerInfo(out); });
-=======
-      context, bytes, reply,
+      "GetServerInfo", context, bytes, reply,
       [this](const v1::GetServerInfoRequest&, v1::GetServerInfoResponse* out, const access::Caller&) {
         return api_->GetServerInfo(out);
       });
->>>>>>> dcb2ecc (Keys and TLS at the gRPC edge, mutual TLS on the sessions: nobody is served unknown but on loopback or by name)
 }
 
 grpc::ServerUnaryReactor* GeneratorService::GetLoads(CallbackServerContext* context, const ByteBuffer* bytes,
                                                      ByteBuffer* reply) {
   return Answer<v1::GetLoadsRequest, v1::GetLoadsResponse>(
-<<<<<<< HEAD
-      *api_, "GetLoads", context, bytes, reply, [this](const v1::GetLoadsRequest&, v1::GetLoadsResponse* out) {
-=======
-      context, bytes, reply, [this](const v1::GetLoadsRequest&, v1::GetLoadsResponse* out, const access::Caller&) {
->>>>>>> dcb2ecc (Keys and TLS at the gRPC edge, mutual TLS on the sessions: nobody is served unknown but on loopback or by name)
+      "GetLoads", context, bytes, reply,
+      [this](const v1::GetLoadsRequest&, v1::GetLoadsResponse* out, const access::Caller&) {
         api_->GetLoads(out);
         return absl::OkStatus();
       });
