@@ -67,7 +67,8 @@ std::string WhyNoConnection(const std::shared_ptr<grpc::Channel>& channel) {
   grpc::GenericStub stub(channel);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
-  const grpc::ByteBuffer nothing;
+  const grpc::Slice no_bytes;
+  const grpc::ByteBuffer nothing(&no_bytes, 1);
   grpc::ByteBuffer answer;
   grpc::Status status;
   absl::Notification ended;

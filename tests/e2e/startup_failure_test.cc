@@ -163,8 +163,22 @@ TEST(StartupFailure, AWorkerHostThatDoesNotAnswer) {
   const std::string host = absl::StrCat("127.0.0.1:", ntohs(address.sin_port));
   ExpectFailure("silent worker host",
                 {absl::StrCat("--model=", kDemoModel), absl::StrCat("--workers=", host), "--worker_connect_timeout=1s"},
-                {host});
+                {host, "Connection refused"});
   close(fd);
+}
+
+TEST(StartupFailure, AnOpenDoorThatNobodyAskedFor) {
+  const std::string model = absl::StrCat("--model=", kDemoModel);
+  ExpectFailure("strangers", {model, "--host=0.0.0.0"},
+                {"--host=0.0.0.0", "--api_key_file", "--allow_unauthenticated"});
+  ExpectFailure("no key file", {model, "--api_key_file=/none"}, {"--api_key_file: /none: No such file"});
+  ExpectFailure("half of TLS", {model, "--ssl_certfile=/none"}, {"--ssl_certfile and --ssl_keyfile go together"});
+  ExpectFailure("half of the cluster's TLS", {model, "--workers=127.0.0.1:1", "--cluster_certfile=/none"},
+                {"--cluster_certfile, --cluster_keyfile and --cluster_ca_certs go together"});
+  const std::string dir = TestDir("worker");
+  Process worker({WorkerBinary(), "--listen=0.0.0.0:0"}, dir + "/log");
+  EXPECT_EQ(worker.Wait(absl::Seconds(20)), 1);
+  EXPECT_TRUE(absl::StrContains(worker.Log(), "--listen=0.0.0.0:0 is open to other machines")) << worker.Log();
 }
 
 }  // namespace
