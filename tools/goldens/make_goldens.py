@@ -345,6 +345,19 @@ def make_family(root, name):
         write_single(root / other, *files(config, state))
 
 
+def make_baichuan2_13b(root):
+    """Only its vocabulary of 125,696 tokens tells this model from the first generation's, and with it a checkpoint would be
+    large. The file holds the first rows of both tables; the test repeats them, those of the head at other lengths
+    (worker/model/wide_vocabulary_test.cc). So the reference has as many columns as there are rows here."""
+    fill = lambda model, seed: remote_cases.baichuan2_head(family_cases.randomize(model, seed))
+    model, tensors, facts = search_seed(lambda: family_cases.build("baichuan_13b"), 7000, fill=fill)
+    report("baichuan2_13b", facts)
+    config = dict(vars(model.config), architectures=["BaichuanForCausalLM"], model_type="baichuan", hidden_act="silu",
+                  vocab_size=125696)
+    write_single(root / "baichuan2_13b", config, state_of(model))
+    save(root / "baichuan2_13b" / "reference.safetensors", tensors, {"format": "pt"})
+
+
 def make_experts(root, name):
     """As make_family; `name`_stacked is the same model with the experts of a layer in one tensor."""
     model, tensors, facts = search_seed(lambda: expert_cases.build(name),
@@ -369,6 +382,7 @@ CASES = {
     "llama_gqa_bf16": make_llama_gqa_bf16,
     "llama_tied": make_llama_tied,
     "gpt2": make_gpt2,
+    "baichuan2_13b": make_baichuan2_13b,
     **{name: functools.partial(make_family, name=name) for name in family_cases.FAMILIES},
     **{name: functools.partial(make_experts, name=name) for name in expert_cases.FAMILIES}
 }

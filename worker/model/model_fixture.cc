@@ -46,7 +46,7 @@ absl::StatusOr<std::unique_ptr<ModelFixture>> ModelFixture::Load(const FixtureOp
     load.expert_parallel = options.expert_parallel;
     load.max_model_len = options.max_model_len;
     load.max_num_batched_tokens = kMaxTokensPerStep;
-    load.max_num_logit_rows = kMaxTokensPerStep;
+    load.max_num_logit_rows = options.max_logit_rows;
     auto model = LoadModel(load, rank->backend.get(), rank->comm.get());
     if (!model.ok()) return model.status();
     rank->model = std::move(*model);

@@ -24,6 +24,7 @@ struct FixtureOptions {
   int num_threads = 1;     // of each rank's backend
   int64_t block_size = 16;
   int64_t max_model_len = 0;
+  int max_logit_rows = 512;  // of a step
   int slice_rows = 0;  // > 0: every step's rows are asked for again so many at a time, and must have the same bits
 };
 
