@@ -238,18 +238,23 @@ absl::StatusOr<FormedReplica> Formation::Start() {
   uint32_t device_blocks = loaded_[0].device_blocks();
   uint32_t host_blocks = loaded_[0].host_blocks();
   ReplicaDescription& description = formed.description;
+  double zero_bytes = 0;
   for (int rank = 0; rank < world_size_; ++rank) {
     const worker::v1::Loaded& loaded = loaded_[rank];
     device_blocks = std::min(device_blocks, loaded.device_blocks());
     host_blocks = std::min(host_blocks, loaded.host_blocks());
     description.backends.push_back(joined_[rank].backend());
     description.weight_bytes += loaded.model().weight_bytes();
+    zero_bytes += loaded.model().zero_share() * static_cast<double>(loaded.model().weight_bytes());
     description.kv_bytes_per_token += loaded.model().kv_bytes_per_token();
     description.flops_per_token += loaded.model().flops_per_token();
     description.load_seconds = std::max(description.load_seconds, loaded.load_seconds());
   }
   if (options_.load.num_device_blocks_override > 0) {
     device_blocks = std::min(device_blocks, options_.load.num_device_blocks_override);
+  }
+  if (model.has_zero_share() && description.weight_bytes > 0) {
+    description.zero_share = zero_bytes / static_cast<double>(description.weight_bytes);
   }
   description.model_type = model.model_type();
   description.architectures.assign(model.architectures().begin(), model.architectures().end());

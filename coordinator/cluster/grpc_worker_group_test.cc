@@ -124,6 +124,8 @@ TEST_F(GrpcWorkerGroupTest, FormsWithTheLeastBlocksAndTheSumsOfTheRanks) {
   ScriptedWorker::Script small = ScriptedWorker::DefaultScript();
   small.loaded.set_device_blocks(700);
   small.loaded.set_host_blocks(60);
+  small.loaded.mutable_model()->set_weight_bytes(3000);
+  small.loaded.mutable_model()->set_zero_share(0.75);
   MakeGroup({ScriptedWorker::DefaultScript(), small});
   group_->Form(4);
   const ReplicaInfo info = recorder_.AwaitFormed(4);
@@ -135,7 +137,8 @@ TEST_F(GrpcWorkerGroupTest, FormsWithTheLeastBlocksAndTheSumsOfTheRanks) {
   EXPECT_EQ(info.eos_token_ids, std::vector<int32_t>{2});
   const ReplicaDescription description = recorder_.description();
   EXPECT_EQ(description.collective, "shm");
-  EXPECT_EQ(description.weight_bytes, 2000u);
+  EXPECT_EQ(description.weight_bytes, 4000u);
+  EXPECT_DOUBLE_EQ(description.zero_share, (1000 * 0.25 + 3000 * 0.75) / 4000) << "by what each rank holds";
   EXPECT_EQ(description.kv_bytes_per_token, 128u);
   EXPECT_EQ(description.bos_token_id, -1);
   EXPECT_EQ(description.backends, (std::vector<std::string>{"cpu/test", "cpu/test"}));

@@ -103,6 +103,7 @@ ScriptedWorker::Script ScriptedWorker::DefaultScript() {
   model->set_weight_bytes(1000);
   model->set_kv_bytes_per_token(64);
   model->set_flops_per_token(1e6);
+  model->set_zero_share(0.25);
   return script;
 }
 

@@ -33,6 +33,7 @@ struct ReplicaDescription {
   double flops_per_token = 0;         // all ranks
   int32_t bos_token_id = -1;          // -1 = none
   std::string generation_config_json;
+  double zero_share = -1;  // of the matrices of all ranks; -1 = unknown
   double load_seconds = 0;
 };
 

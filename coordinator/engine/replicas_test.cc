@@ -201,6 +201,30 @@ TEST_F(ReplicasTest, ALabelBelongsToOneRequestOverAllReplicas) {
   EXPECT_TRUE(Submit("a", &clients_[2]).ok());
 }
 
+// What a request may generate counts for each of its sequences, whether they are answers, samples to choose from or beams:
+// three narrow requests are lighter than one of four sequences.
+TEST_F(ReplicasTest, LoadCountsEverySequenceOfARequest) {
+  Up(0, kHangs);
+  Up(1, kHangs);
+  for (uint32_t request::SamplingParams::*field :
+       {&request::SamplingParams::n, &request::SamplingParams::best_of, &request::SamplingParams::beam_width}) {
+    std::array<Client, 4> clients;
+    request::Request wide;
+    wide.request_id = "wide";
+    wide.prompt_ids = {5, 6, 7};
+    wide.params.max_tokens = 100;
+    wide.params.*field = 4;
+    ASSERT_TRUE(replicas_.Submit(std::move(wide), std::make_unique<Sink>(&clients[0])).ok());
+    ASSERT_TRUE(Await([&] { return NumRequests(0) + NumRequests(1) == 1; }));
+    const size_t other = NumRequests(0) == 1 ? 1 : 0;
+    for (int i = 1; i < 4; ++i) ASSERT_TRUE(Submit(absl::StrCat("r", i), &clients[i], /*max_tokens=*/100).ok());
+    EXPECT_TRUE(Await([&] { return NumRequests(other) == 3 && NumRequests(1 - other) == 1; }));
+    for (const char* label : {"wide", "r1", "r2", "r3"}) replicas_.Abort(label);
+    for (Client& client : clients) EXPECT_TRUE(Await([&] { return client.HasEnded(); }));
+    EXPECT_TRUE(Await([&] { return NumRequests(0) + NumRequests(1) == 0; }));
+  }
+}
+
 TEST_F(ReplicasTest, ALostReplicasRequestsGoOnInTheOther) {
   Up(0, kEver);
   ASSERT_TRUE(Submit("whole", &clients_[0]).ok());

@@ -54,6 +54,9 @@ absl::Status ApplyCallersLimits(const v1::GenerateRequest& message, const access
                       absl::StrCat("must be at most ", caller.max_choices, " with this key, got ", choice.value, "."));
   }
   if (caller.max_tokens <= 0 || params->max_tokens <= caller.max_tokens) return absl::OkStatus();
+  if (!message.sampling_params().has_min_tokens()) {  // the model's default gives way
+    params->min_tokens = std::min(params->min_tokens, static_cast<uint32_t>(caller.max_tokens));
+  }
   if (message.sampling_params().has_max_tokens() || params->min_tokens > caller.max_tokens) {
     return FieldError(
         absl::StatusCode::kInvalidArgument, "sampling_params.max_tokens",

@@ -63,6 +63,7 @@ absl::Status Api::GetModelInfo(v1::GetModelInfoResponse* out) {
   out->mutable_eos_token_ids()->Add(eos.begin(), eos.end());
   if (description.bos_token_id >= 0) out->set_bos_token_id(static_cast<uint32_t>(description.bos_token_id));
   out->set_default_sampling_params_json(description.generation_config_json);
+  if (description.zero_share >= 0) out->set_weight_sparsity(description.zero_share);
   return absl::OkStatus();
 }
 

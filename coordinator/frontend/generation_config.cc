@@ -10,6 +10,8 @@ namespace {
 
 using Json = nlohmann::json;
 
+std::string Shown(const Json& value) { return value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 64); }
+
 // The number at `key`, or nothing if it is absent, null or not in (or at the ends of) [low, high].
 std::optional<double> ReadNumber(const Json& config, const char* key, double low, bool low_open, double high,
                                  std::vector<std::string>* warnings) {
@@ -22,9 +24,26 @@ std::optional<double> ReadNumber(const Json& config, const char* key, double low
     if (stored <= high && (low_open ? stored > low : stored >= low)) return value;
   }
   warnings->push_back(absl::StrCat("generation_config.json: ", key, " is ignored: it must be a number in ",
-                                   low_open ? "(" : "[", low, ", ", high, "], got ",
-                                   it->dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 64), "."));
+                                   low_open ? "(" : "[", low, ", ", high, "], got ", Shown(*it), "."));
   return std::nullopt;
+}
+
+// One string or a list of them; all or none.
+std::vector<std::string> ReadStopStrings(const Json& config, std::vector<std::string>* warnings) {
+  const auto it = config.find("stop_strings");
+  if (it == config.end() || it->is_null()) return {};
+  const Json list = it->is_array() ? *it : Json::array({*it});
+  std::vector<std::string> stops;
+  for (const Json& item : list) {
+    const bool fits = item.is_string() && !item.get_ref<const std::string&>().empty() &&
+                      item.get_ref<const std::string&>().size() <= kStopStringBytesMax;
+    if (fits) stops.push_back(item.get<std::string>());
+  }
+  if (stops.size() == list.size() && stops.size() <= kStopStringsMax) return stops;
+  warnings->push_back(absl::StrCat("generation_config.json: stop_strings is ignored: it must be at most ",
+                                   kStopStringsMax, " strings of 1 to ", kStopStringBytesMax, " bytes, got ",
+                                   Shown(*it), "."));
+  return {};
 }
 
 std::optional<float> ToFloat(std::optional<double> value) {
@@ -53,6 +72,10 @@ GenerationDefaults ParseGenerationConfig(const std::string& json, std::vector<st
   if (const auto limit = ReadNumber(config, "max_new_tokens", 1, false, 1e9, warnings)) {
     defaults.max_new_tokens = static_cast<uint32_t>(*limit);
   }
+  if (const auto least = ReadNumber(config, "min_new_tokens", 0, false, 1e9, warnings)) {
+    defaults.min_new_tokens = static_cast<uint32_t>(*least);
+  }
+  defaults.stop_strings = ReadStopStrings(config, warnings);
   return defaults;
 }
 

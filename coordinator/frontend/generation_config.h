@@ -14,6 +14,9 @@
 
 namespace quire::frontend {
 
+inline constexpr size_t kStopStringsMax = 16;
+inline constexpr size_t kStopStringBytesMax = 1024;
+
 struct GenerationDefaults {
   std::optional<float> temperature;
   std::optional<float> top_p;
@@ -21,6 +24,8 @@ struct GenerationDefaults {
   std::optional<float> repetition_penalty;
   std::optional<uint32_t> top_k;
   std::optional<uint32_t> max_new_tokens;  // caps the default of max_tokens
+  std::optional<uint32_t> min_new_tokens;  // of min_tokens, where max_tokens leaves room
+  std::vector<std::string> stop_strings;   // of stop, where there is text to find them in
 };
 
 // Reads the keys that have a field of ours and ignores the rest; `do_sample` is ignored as vLLM does. An empty `json`

@@ -24,6 +24,24 @@ TEST(GenerationConfigTest, ReadsWhatWeHaveFieldsFor) {
   EXPECT_EQ(d.max_new_tokens, 100u);
 }
 
+TEST(GenerationConfigTest, StopStringsAreOneOrAList) {
+  EXPECT_EQ(Parse(R"({"min_new_tokens": 3})").min_new_tokens, 3u);
+  EXPECT_EQ(Parse(R"({"min_new_tokens": null, "stop_strings": null})").min_new_tokens, std::nullopt);
+  EXPECT_EQ(Parse(R"({"stop_strings": "###"})").stop_strings, std::vector<std::string>{"###"});
+  EXPECT_EQ(Parse(R"({"stop_strings": ["a", "\u00e9b"]})").stop_strings, (std::vector<std::string>{"a", "éb"}));
+  EXPECT_TRUE(Parse(R"({"stop_strings": []})").stop_strings.empty());
+  const std::string longest(kStopStringBytesMax, 'x');
+  EXPECT_EQ(Parse("{\"stop_strings\": \"" + longest + "\"}").stop_strings.size(), 1u);
+  for (const std::string& bad : {std::string("3"), std::string(R"(["a", 3])"), std::string(R"([""])"),
+                                 "\"" + longest + "x\"", "[" + std::string(R"("s")") + [] {
+                                   std::string more;
+                                   for (size_t i = 0; i < kStopStringsMax; ++i) more += R"(,"s")";
+                                   return more;
+                                 }() + "]"}) {
+    EXPECT_TRUE(Parse("{\"stop_strings\": " + bad + "}", /*num_warnings=*/1).stop_strings.empty()) << bad;
+  }
+}
+
 TEST(GenerationConfigTest, AbsentAndNullAreUnset) {
   for (const char* json : {"", "{}", R"({"temperature": null, "top_k": null})"}) {
     const GenerationDefaults d = Parse(json);
@@ -37,9 +55,11 @@ TEST(GenerationConfigTest, WhatIsOutOfRangeIsLeftOutAndNamed) {
   for (const char* json :
        {R"({"temperature": 3})", R"({"temperature": -1})", R"({"temperature": "hot"})", R"({"temperature": [1]})",
         R"({"top_p": 0})", R"({"top_p": 1e-60})", R"({"top_p": 1.5})", R"({"min_p": 2})",
-        R"({"repetition_penalty": 0})", R"({"max_new_tokens": 0})", R"({"top_k": -2})"}) {
+        R"({"repetition_penalty": 0})", R"({"max_new_tokens": 0})", R"({"top_k": -2})", R"({"min_new_tokens": -1})"}) {
     const GenerationDefaults d = Parse(json, /*num_warnings=*/1);
-    EXPECT_FALSE(d.temperature || d.top_p || d.min_p || d.repetition_penalty || d.max_new_tokens || d.top_k) << json;
+    EXPECT_FALSE(d.temperature || d.top_p || d.min_p || d.repetition_penalty || d.max_new_tokens || d.top_k ||
+                 d.min_new_tokens)
+        << json;
   }
   std::vector<std::string> warnings;
   ParseGenerationConfig(R"({"temperature": 3})", &warnings);

@@ -453,6 +453,7 @@ TEST_F(ServerTest, InfoAndDefaultsComeFromTheReplica) {
   EXPECT_EQ(model.vocab_size(), 257u);
   EXPECT_EQ(model.model_type(), "sim");
   EXPECT_EQ(model.bos_token_id(), 1u);
+  EXPECT_EQ(model.weight_sparsity(), 0.25);
   EXPECT_EQ(model.default_sampling_params_json(), group_options.generation_config_json);
   GenerateRequest request = Request(1);
   request.mutable_sampling_params()->clear_max_tokens();

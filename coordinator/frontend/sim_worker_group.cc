@@ -73,6 +73,7 @@ void SimWorkerGroup::Loop() {
       description.weight_bytes = 1000;
       description.kv_bytes_per_token = 10;
       description.bos_token_id = 1;
+      description.zero_share = 0.25;
       description.generation_config_json = options_.generation_config_json;
       listener_->OnFormed(info, description);
     } else {

@@ -396,7 +396,8 @@ absl::Status ReadLengths(const v1::SamplingParams& in, const Limits& limits, int
     out->max_tokens = static_cast<uint32_t>(
         std::min<int64_t>(room, limits.defaults.max_new_tokens.value_or(std::numeric_limits<uint32_t>::max())));
   }
-  out->min_tokens = in.min_tokens();
+  const uint32_t least = std::min(limits.defaults.min_new_tokens.value_or(0), out->max_tokens);
+  out->min_tokens = in.has_min_tokens() ? in.min_tokens() : least;
   if (out->min_tokens > out->max_tokens) {
     return Invalid("sampling_params.min_tokens",
                    absl::StrCat("must be at most max_tokens = ", out->max_tokens, ", got ", out->min_tokens, "."));
@@ -416,6 +417,8 @@ absl::StatusOr<request::Request> Validate(const v1::GenerateRequest& message, co
                       "cannot be found: this server has no tokenizer; use stop_token_ids.");
   }
   if (absl::Status s = ReadSampling(sampling, limits, &request.params); !s.ok()) return s;
+  const bool has_text = encode != nullptr && (!sampling.has_detokenize() || sampling.detokenize());
+  if (sampling.stop().empty() && has_text) request.params.stop = limits.defaults.stop_strings;
   if (absl::Status s = ReadBestOf(message, limits, &request.params); !s.ok()) return s;
   if (absl::Status s = ReadTokenRules(sampling, limits.vocab_size, encode, &request.params); !s.ok()) return s;
   if (absl::Status s = ReadPrompt(message, limits, encode, render_chat, &request); !s.ok()) return s;

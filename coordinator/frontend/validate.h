@@ -29,8 +29,6 @@ namespace quire::frontend {
 
 inline constexpr size_t kRequestIdBytesMax = 128;
 inline constexpr uint32_t kChoicesMax = 128;
-inline constexpr size_t kStopStringsMax = 16;
-inline constexpr size_t kStopStringBytesMax = 1024;
 inline constexpr size_t kStopTokenIdsMax = 64;
 inline constexpr size_t kLogitBiasMax = 1024;
 // Log-probs of one prompt: tokens times (1 + alternatives). They wait in memory for the last chunk and leave in one

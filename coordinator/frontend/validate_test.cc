@@ -417,26 +417,6 @@ TEST(ValidateTest, DefaultsWithoutAModelsOwn) {
   EXPECT_EQ(request->deadline, absl::InfiniteFuture());
 }
 
-TEST(ValidateTest, ModelsDefaultsFillOnlyWhatIsUnset) {
-  Limits limits = TestLimits();
-  limits.defaults.temperature = 0.0f;
-  limits.defaults.top_p = 0.5f;
-  limits.defaults.top_k = 50;
-  limits.defaults.max_new_tokens = 10;
-  absl::StatusOr<request::Request> request = Validate(Parse(kPrompt), limits, EncodeBytes);
-  ASSERT_TRUE(request.ok()) << request.status();
-  EXPECT_EQ(request->params.temperature, 0.0f);
-  EXPECT_EQ(request->params.top_p, 0.5f);
-  EXPECT_EQ(request->params.top_k, 50u);
-  EXPECT_EQ(request->params.max_tokens, 10u);
-  request = Validate(Parse(Sampling("temperature: 1 top_p: 1 top_k: 0 max_tokens: 30")), limits, EncodeBytes);
-  ASSERT_TRUE(request.ok()) << request.status();
-  EXPECT_EQ(request->params.temperature, 1.0f);
-  EXPECT_EQ(request->params.top_p, 1.0f);
-  EXPECT_EQ(request->params.top_k, 0u);
-  EXPECT_EQ(request->params.max_tokens, 30u);
-}
-
 TEST(ValidateTest, TopKOfTheWholeVocabularyIsNoTopK) {
   EXPECT_EQ(Check(Sampling("top_k: 999"))->params.top_k, 999u);
   EXPECT_EQ(Check(Sampling("top_k: 1000"))->params.top_k, 0u);

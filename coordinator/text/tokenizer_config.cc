@@ -61,6 +61,7 @@ void ParseConfig(const JsonNode& root, TokenizerConfig* config) {
   ParseSpecialTokens(root, config);
   ParseAddedTokensDecoder(root.At("added_tokens_decoder"), config);
   if (!root.At("tokenizer_class").is_null()) config->tokenizer_class = root.At("tokenizer_class").String();
+  if (root.At("name_or_path").is_string()) config->name_or_path = root.At("name_or_path").String();
   config->add_bos_token = ParseFlag(root.At("add_bos_token"));
   config->add_eos_token = ParseFlag(root.At("add_eos_token"));
   config->add_prefix_space = ParseFlag(root.At("add_prefix_space"));

@@ -172,8 +172,8 @@ TEST_F(TokenizerFilesTest, BrokenLineFilesNameTheLine) {
   ExpectRefused("qwen.tiktoken", good, kUnsupported, "tokenizer_class 'TikTokenTokenizer'");
   Write("tokenizer_config.json", R"({"tokenizer_class": "ChatGLM4Tokenizer"})");
   ExpectRefused("qwen.tiktoken", good, kBroken, "starts with the token '[gMASK]'");
-  Write("tokenizer_config.json", R"({"tokenizer_class": "ChatGLMTokenizer"})");
-  ExpectRefused("tokenizer.model", SmallModel(1), kUnsupported, "tokenizer_class 'ChatGLMTokenizer'");
+  Write("tokenizer_config.json", R"({"tokenizer_class": "ChatGLM5Tokenizer"})");
+  ExpectRefused("tokenizer.model", SmallModel(1), kUnsupported, "tokenizer_class 'ChatGLM5Tokenizer'");
   std::filesystem::remove(dir_ + "/tokenizer.model");
   Write("tokenizer_config.json", R"({"tokenizer_class": "BartTokenizer"})");
   Write("merges.txt", "#version: 0.2\na b\n");

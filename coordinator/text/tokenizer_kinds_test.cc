@@ -81,7 +81,8 @@ INSTANTIATE_TEST_SUITE_P(Kinds, TokenizerKindsTest,
                          testing::Values("sp_unigram", "sp_unigram_unknown", "sp_unigram_spaces", "sp_bpe",
                                          "sp_bpe_unknown", "unigram_json", "unigram_json_bytes", "vocab_merges",
                                          "vocab_merges_qwen2", "tiktoken_qwen", "tiktoken_glm4", "bpe_affixes",
-                                         "bpe_suffix_bytes", "word_level", "byte_normalizer"),
+                                         "bpe_suffix_bytes", "word_level", "byte_normalizer", "sp_chatglm2",
+                                         "sp_chatglm3", "sp_internlm"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -41,6 +41,7 @@ struct TokenizerConfig {
   std::vector<AddedToken> added_tokens;       // with ids; override those of the same content
   std::vector<std::string> special_contents;  // tokens that are special wherever the vocabulary has them
   std::string tokenizer_class;
+  std::string name_or_path;  // whose tokenizer it once was
   absl::optional<std::string> bos_token;
   absl::optional<std::string> eos_token;
   absl::optional<bool> add_bos_token;

@@ -67,6 +67,10 @@ FAMILIES = {
     "opt": ("OPT", dict(SIZES, ffn_dim=56, word_embed_proj_dim=32)),
     "opt_350m": ("OPT", dict(SIZES, ffn_dim=56, word_embed_proj_dim=16, do_layer_norm_before=False)),
     "opt_no_final_norm": ("OPT", dict(SIZES, ffn_dim=56, word_embed_proj_dim=32, _remove_final_layer_norm=True)),
+    "opt_plain":
+        ("OPT",
+         dict(SIZES, ffn_dim=56, word_embed_proj_dim=32, layer_norm_elementwise_affine=False, enable_bias=False,
+              activation_function="gelu")),
     "gpt_bigcode": ("GPTBigCode", dict(GPT, multi_query=True)),
     "gpt_bigcode_mha": ("GPTBigCode", dict(GPT, multi_query=False)),
     "rope_linear": ("Llama", dict(GATED, **rope("linear", factor=4.0))),

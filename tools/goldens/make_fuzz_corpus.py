@@ -92,6 +92,26 @@ def make_configs():
         write("config", path.parent.name, config, dump(json.loads(generation.read_text())) if generation.exists() else b"")
 
 
+def make_quantized():
+    """Of each case of quantised matrices one module, the config, the header and the data as parts of their own; a case of floats that
+    no kernel reads."""
+    folders = sorted(p for p in (GOLDENS / "checkpoints/quantized").iterdir() if p.is_dir())
+    for folder in folders + [GOLDENS / "checkpoints/floats"]:
+        raw = (folder / "model.safetensors").read_bytes()
+        size = struct.unpack("<Q", raw[:8])[0]
+        header = json.loads(raw[8:8 + size])
+        header.pop("__metadata__", None)
+        config = json.loads((folder / "config.json").read_text()).get("quantization_config", {})
+        module = sorted(header)[0].split(".")[0] if config else ""
+        kept, data = {}, b""
+        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+            if not config or name.split(".")[0] == module:
+                begin, end = entry["data_offsets"]
+                kept[name] = {**entry, "data_offsets": [len(data), len(data) + end - begin]}
+                data += raw[8 + size + begin:8 + size + end]
+        write("quantized", folder.name, dump(config) if config else b"", dump(kept), data)
+
+
 # ---- tokenizers ----
 
 def byte_alphabet():
@@ -118,6 +138,19 @@ def cut(tokenizer, keep, num_merges):
     result = {**copy.deepcopy(tokenizer), "added_tokens": added, "model": {**model, "vocab": vocab, "merges": merges}}
     _renumber(result["post_processor"], ids)
     return result
+
+
+def cut_affixes(tokenizer, keep):
+    """The tokenizer with the first tokens of its vocabulary, ids as they are, and the merges whose three tokens are among them."""
+    model = tokenizer["model"]
+    prefix = model.get("continuing_subword_prefix") or ""
+    vocab = {t: model["vocab"][t] for t in keep}
+
+    def joined(left, right):
+        return left + (right[len(prefix):] if prefix and right.startswith(prefix) else right)
+    merges = [m for m in map(as_pair, model["merges"]) if m[0] in vocab and m[1] in vocab and joined(*m) in vocab]
+    added = [t for t in tokenizer["added_tokens"] if t["content"] in vocab]
+    return {**tokenizer, "added_tokens": added, "model": {**model, "vocab": vocab, "merges": merges}}
 
 
 def _renumber(post_processor, ids):
@@ -155,6 +188,13 @@ def make_tokenizer_json():
         variant = json.loads(line)
         patch = {k: v for k, v in variant["patch"].items() if k != "added_tokens"}
         write("tokenizer_json", variant["name"], dump(patched(small[variant["base"]], patch)))
+    for kind in ("bpe_affixes", "bpe_suffix_bytes", "byte_normalizer"):
+        tokenizer = json.loads((TEXT / "kinds" / kind / "tokenizer.json").read_text())
+        keep = [t for t, i in sorted(tokenizer["model"]["vocab"].items(), key=lambda item: item[1])][:320]
+        write("tokenizer_json", kind, dump(cut_affixes(tokenizer, keep)))
+    words = json.loads((TEXT / "kinds/word_level/tokenizer.json").read_text())
+    words["model"]["vocab"] = {t: i for t, i in words["model"]["vocab"].items() if i < FEW_TOKENS}
+    write("tokenizer_json", "word_level", dump(words))
     for kind in ("unigram_json", "unigram_json_bytes"):
         tokenizer = json.loads((TEXT / "kinds" / kind / "tokenizer.json").read_text())
         tokenizer["model"]["vocab"] = tokenizer["model"]["vocab"][:FEW_TOKENS]
@@ -247,6 +287,7 @@ def make_chat_templates():
 def main():
     make_checkpoints()
     make_configs()
+    make_quantized()
     make_tokenizer_json()
     make_sentencepiece()
     make_line_files()

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes tests/goldens/checkpoints/quantized (matrices in every format) and .../quantized_* (a tiny model in each).
 
-usage: make_quantized_goldens.py [--out=DIR]
+usage: make_quantized_goldens.py [--out=DIR] [--only=experts]
 
 Of each: config.json, model.safetensors; the matrices also dense.safetensors, what they stand for in float32; the models golden.safetensors,
-the logits that transformers gives for the model with those floats.
+the logits that transformers gives for the model with those floats. Models with experts have those floats beside them, as the checkpoint dense/.
 """
 import argparse
 import json
@@ -191,11 +191,81 @@ def write_models(out):
                 dict(v2=True, g_idx="act"))
 
 
+# Mixtures of experts: name: (model, quantization_config, function, its options).
+EXPERTS = dict(vocab_size=67, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
+               tie_word_embeddings=False, attn_implementation="eager")
+EXPERT_MODELS = {
+    "mixtral_awq": ("Mixtral", dict(EXPERTS, intermediate_size=40, num_local_experts=4, num_experts_per_tok=2, sliding_window=None),
+                    dict(AWQ, group_size=8), formats.awq, dict(group_size=8)),
+    "qwen2_moe_gptq": ("Qwen2Moe", dict(EXPERTS, intermediate_size=48, moe_intermediate_size=32, shared_expert_intermediate_size=64,
+                                        num_experts=4, num_experts_per_tok=2), gptq_config(4, False), formats.gptq, dict(g_idx="act")),
+    "qwen3_moe_fp8": ("Qwen3Moe", dict(EXPERTS, head_dim=16, intermediate_size=48, moe_intermediate_size=40, num_experts=4,
+                                       num_experts_per_tok=2), dict(FP8, weight_block_size=[16, 16]), formats.fp8,
+                      dict(strategy="block", name="weight_scale_inv")),
+}
+
+
+def expert_matrices(model, state):
+    """(name in a file, the view of the parameter that it is) of every expert's matrices; takes the stacked ones out of the state."""
+    is_mixtral = model.config.model_type == "mixtral"
+    names = ("w1", "w3", "w2") if is_mixtral else ("gate_proj", "up_proj", "down_proj")
+    for number, layer in enumerate(model.model.layers):
+        experts, prefix = layer.mlp.experts, f"model.layers.{number}.mlp."
+        for stacked in ("gate_up_proj", "down_proj"):
+            del state[f"{prefix}experts.{stacked}"]
+        if is_mixtral:
+            router = state.pop(prefix + "gate.weight")
+            prefix = f"model.layers.{number}.block_sparse_moe."
+            state[prefix + "gate.weight"] = router
+        for e in range(experts.gate_up_proj.shape[0]):
+            for name, view in zip(names, (*experts.gate_up_proj[e].chunk(2), experts.down_proj[e])):
+                yield f"{prefix}experts.{e}.{name}", view
+
+
+def write_expert_model(out, kind, fields, config, function, options):
+    model = getattr(transformers, kind + "ForCausalLM")(getattr(transformers, kind + "Config")(**fields)).eval()
+    fill(model, 23)
+    rng = np.random.default_rng(12)
+    state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    linear = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    matrices = [(name, module.weight) for name, module in model.named_modules()
+                if isinstance(module, torch.nn.Linear) and name.split(".")[-1] in linear]
+    with torch.no_grad():
+        matrices += list(expert_matrices(model, state))
+        dense_state = dict(state)
+        for name, view in matrices:
+            packed, dense = function(view.numpy().copy(), rng, **options)
+            assert np.isfinite(dense).all()
+            view.copy_(torch.from_numpy(dense))
+            state.pop(name + ".weight", None)
+            dense_state[name + ".weight"] = torch.from_numpy(dense.astype(np.float32))
+            state.update({f"{name}.{suffix}": tensor for suffix, tensor in packed.items()})
+        prompt = torch.randint(3, model.config.vocab_size, (24,), generator=torch.Generator().manual_seed(3))
+        logits = model(prompt[None]).logits[0]
+    more = ("model_type", "rms_norm_eps", "norm_topk_prob", "decoder_sparse_step", "mlp_only_layers", "hidden_act", "qkv_bias", "rope_parameters")
+    whole = json.loads(model.config.to_json_string(use_diff=False))
+    saved = dict(fields, architectures=[type(model).__name__], **{k: whole[k] for k in more if k in whole})
+    del saved["attn_implementation"]
+    save(out, dict(saved, quantization_config=config), state)
+    save(out / "dense", saved, dense_state)
+    save_file({"prompt": prompt.to(torch.int32), "logits": logits.contiguous()}, out / "golden.safetensors")
+
+
+def write_expert_models(out):
+    for name, (kind, fields, config, function, options) in EXPERT_MODELS.items():
+        write_expert_model(out / f"quantized_{name}", kind, fields, config, function, options)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=ROOT)
+    parser.add_argument("--only", choices=["experts"])
     args = parser.parse_args()
     torch.set_num_threads(1)
+    torch.manual_seed(5)
+    write_expert_models(args.out)
+    if args.only:
+        return
     torch.manual_seed(5)
     write_floats(args.out / "floats")
     write_matrices(args.out / "quantized")

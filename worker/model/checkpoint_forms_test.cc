@@ -51,5 +51,25 @@ TEST(CheckpointFormsTest, QuantisedModelsGiveTheLogitsOfTheirFloats) {
   }
 }
 
+// Experts in tensors of their own, each quantised. The same model with the floats that the integers stand for gives the
+// same bits.
+TEST(CheckpointFormsTest, QuantisedExpertsGiveTheBitsOfTheirFloats) {
+  for (const char* name : {"mixtral_awq", "qwen2_moe_gptq", "qwen3_moe_fp8"}) {
+    SCOPED_TRACE(name);
+    const std::string dir = std::string("tests/goldens/checkpoints/quantized_") + name;
+    const auto golden = ReadGolden(dir + "/golden.safetensors");
+    const std::vector<int32_t> prompt = ToIds(golden.at("prompt"));
+    const std::vector<float>& expected = golden.at("logits");
+    const LogitRows dense = MustLoad(dir + "/dense", 1)->Step({{0, prompt}});
+    for (const int world_size : {1, 2, 4}) {
+      const LogitRows rows = MustLoad(dir, world_size)->Step({{0, prompt}});
+      EXPECT_EQ(rows, dense) << world_size << " ranks";
+    }
+    for (size_t i = 0; i < expected.size(); ++i) {
+      ASSERT_NEAR(dense[i / dense[0].size()][i % dense[0].size()], expected[i], 1e-4) << i;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace quire::worker

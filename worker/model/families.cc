@@ -296,6 +296,7 @@ absl::StatusOr<ModelSpec> MakeModelSpec(const FamilyRow& family, const HfConfig&
   if (absl::Status s = CheckFixedFlags(family, config); !s.ok()) return s;
   if (absl::Status s = ReadSizes(family, config, &spec); !s.ok()) return s;
   spec.norm = family.norm;
+  spec.norms_are_plain = !FlagOr(config, family.norm_weights_key, true);
   spec.norm_eps = static_cast<float>(config.norm_eps.value_or(family.default_norm_eps));
   spec.position = PositionOf(family, config);
   if (spec.position == PositionKind::kRope) {

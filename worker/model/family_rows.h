@@ -19,6 +19,7 @@ enum class Need : uint8_t {
   kUnlessTied,      // must where the head is its own matrix; ignored where it is the embedding
   kIfHeadNorm,      // must where queries and keys are normed; refused elsewhere
   kIfProjected,     // must where embeddings have another size than the hidden state; refused elsewhere
+  kUnlessPlain,     // must where norms have weights; refused where they only norm
   kUnlessParallel,  // must unless the mlp shares the norm of attention (parallel residual); refused there
 };
 
@@ -86,7 +87,8 @@ struct FamilyRow {
   std::vector<const char*> prefixes = {"model."};
 
   kernels::NormKind norm = kernels::NormKind::kRms;
-  bool norm_adds_one = false;  // a stored weight w means 1 + w
+  bool norm_adds_one = false;              // a stored weight w means 1 + w
+  const char* norm_weights_key = nullptr;  // of a flag (absent: true) that norms have weights; null: they have
   double default_norm_eps = 1e-6;
   PositionKind position = PositionKind::kRope;
   int64_t skipped_positions = 0;  // leading rows of the learned positions that no token has

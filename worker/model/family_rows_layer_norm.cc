@@ -180,15 +180,15 @@ FamilyRow OptRowWithoutFinalNorm() {
   row.default_tied_head = true;
   row.embed_size_key = "word_embed_proj_dim";
   row.conditions = {{"_remove_final_layer_norm", Condition::kEquals, 1}};
-  row.fixed_flags = {{"layer_norm_elementwise_affine", true}};
+  row.norm_weights_key = "layer_norm_elementwise_affine";
   AddRule("{P}embed_tokens.weight", Need::kMust, Part::kWeight, Layout::kConcat, {Role::kEmbedding}, &row.tensors);
   AddRule("{P}embed_positions.weight", Need::kMust, Part::kWeight, Layout::kConcat, {Role::kPositions}, &row.tensors);
   AddRule("{P}project_in.weight", Need::kIfProjected, Part::kWeight, Layout::kConcat, {Role::kProjectIn}, &row.tensors);
   AddRule("{P}project_out.weight", Need::kIfProjected, Part::kWeight, Layout::kConcat, {Role::kProjectOut},
           &row.tensors);
   AddRule("lm_head.weight", Need::kUnlessTied, Part::kWeight, Layout::kConcat, {Role::kHead}, &row.tensors);
-  AddNorm("{P}layers.{N}.self_attn_layer_norm", Bias::kMust, Role::kNorm1, &row.tensors);
-  AddNorm("{P}layers.{N}.final_layer_norm", Bias::kMust, Role::kNorm2, &row.tensors);
+  AddNorm("{P}layers.{N}.self_attn_layer_norm", Bias::kMust, Role::kNorm1, &row.tensors, Need::kUnlessPlain);
+  AddNorm("{P}layers.{N}.final_layer_norm", Bias::kMust, Role::kNorm2, &row.tensors, Need::kUnlessPlain);
   AddAttention("{P}layers.{N}.self_attn.", "out_proj", Bias::kMaybe, Bias::kMaybe, &row.tensors);
   AddPlainMlp("{P}layers.{N}.fc1", "{P}layers.{N}.fc2", Bias::kMaybe, &row.tensors);
   NameAttentionFlag("enable_bias", &row.tensors);
@@ -199,7 +199,7 @@ FamilyRow OptRowWithoutFinalNorm() {
 FamilyRow OptRow() {
   FamilyRow row = OptRowWithoutFinalNorm();
   row.conditions = {};
-  AddNorm("{P}final_layer_norm", Bias::kMust, Role::kFinalNorm, &row.tensors);
+  AddNorm("{P}final_layer_norm", Bias::kMust, Role::kFinalNorm, &row.tensors, Need::kUnlessPlain);
   return row;
 }
 

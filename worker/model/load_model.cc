@@ -85,7 +85,6 @@ ModelFacts MakeFacts(const HfConfig& config, const ModelSpec& spec, const Weight
   facts.dtype = kernels::DTypeName(weights.stored);
   facts.weight_bytes = weights.matrix_bytes;
   facts.flops_per_token = 2.0 * static_cast<double>(weights.matrix_elements);
-  facts.zero_share = static_cast<double>(weights.source_zeros) / static_cast<double>(weights.source_elements);
   facts.generation_config_json = config.generation_config_json;
   return facts;
 }
@@ -124,7 +123,10 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const LoadOptions& options, ker
 
   ModelFacts facts = MakeFacts(*config, *spec, *weights);
   const bool is_quantised = binding->Get(Role::kQuery, Part::kWeight).source->computed != nullptr;
-  if (!is_quantised) LogZeros(options, facts.zero_share);
+  if (!is_quantised) {
+    facts.zero_share = static_cast<double>(weights->source_zeros) / static_cast<double>(weights->source_elements);
+    LogZeros(options, facts.zero_share);
+  }
   DecoderOptions decoder_options;
   decoder_options.max_num_batched_tokens = options.max_num_batched_tokens;
   decoder_options.max_num_logit_rows = options.max_num_logit_rows;

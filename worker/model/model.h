@@ -42,7 +42,7 @@ struct ModelFacts {
   std::string dtype;                   // of the weights: float32 | float16 | bfloat16
   int64_t weight_bytes = 0;            // this rank, read by one decode step of one sequence
   double flops_per_token = 0;          // this rank, matrices only: 2 x parameters touched
-  double zero_share = 0;               // this rank, of the matrices: what pruning left at zero
+  double zero_share = -1;              // this rank, of the matrices: what pruning left at zero; -1: they are quantised
   std::string generation_config_json;  // "" if absent
 };
 

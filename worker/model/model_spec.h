@@ -72,6 +72,7 @@ struct ModelSpec {
 
   kernels::NormKind norm = kernels::NormKind::kRms;
   float norm_eps = 1e-5f;
+  bool norms_are_plain = false;  // norms have neither weights nor biases
   PositionKind position = PositionKind::kRope;
   RopeSpec rope;                            // of kRope
   std::vector<bool> layer_has_window_rope;  // [num_layers]; empty: all layers turn alike

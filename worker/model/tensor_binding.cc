@@ -125,6 +125,8 @@ bool IsWanted(Need need, const ModelSpec& spec) {
       return spec.has_head_norm;
     case Need::kIfProjected:
       return spec.embed_cols() != spec.hidden_size;
+    case Need::kUnlessPlain:
+      return !spec.norms_are_plain;
     case Need::kUnlessParallel:
       return !spec.parallel_residual;
   }
@@ -227,6 +229,9 @@ void TensorBinding::BindRule(const TensorRule& rule, const ModelSpec& spec, cons
     const std::string name = NameOf(rule, prefix, layer, expert);
     understood->insert(name);
     if (!IsWanted(rule.need, spec)) {
+      if (rule.need == Need::kUnlessPlain && rule.part == Part::kWeight) {
+        At(rule.roles.front(), Part::kWeight, layer, expert).is_ones = true;
+      }
       if (rule.need != Need::kUnlessTied) understood->erase(name);
       continue;
     }

@@ -24,6 +24,7 @@ namespace quire::worker {
 // rows, one every run_stride rows from begin on.
 struct BoundTensor {
   const CheckpointTensor* source = nullptr;  // null: the model has none
+  bool is_ones = false;                      // a norm that has no weights of its own; without a source
   bool transposed = false;
   int64_t begin = 0;
   int64_t rows = 0;

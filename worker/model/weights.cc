@@ -308,9 +308,10 @@ void WeightLoader::LoadBias(const PackJob& job) {
 void WeightLoader::LoadNorm(Role role, int64_t layer, NormWeights* out) {
   for (const Part part : {Part::kWeight, Part::kBias}) {
     const BoundTensor& bound = binding_.Get(role, part, layer);
+    const ShardRange rows = ShardRows(shard_, spec_, role);
+    if (bound.is_ones) Stage(std::vector<float>(rows.count, 1.0f), &out->weight);
     if (bound.source == nullptr) continue;
     std::vector<float> values;
-    const ShardRange rows = ShardRows(shard_, spec_, role);
     for (const RowSpan& span : SpansOf(bound, rows.begin, rows.count)) {
       if (bound.heads.empty()) {
         AppendFloats(weights_->checkpoint->View(*bound.source), span, &values);

@@ -210,6 +210,7 @@ absl::Status Session::HandleLoad(const v1::Load& load) {
   info->set_generation_config_json(facts.generation_config_json);
   info->set_flops_per_token(facts.flops_per_token);
   info->set_attention_window(AttentionWindow());
+  if (facts.zero_share >= 0) info->set_zero_share(facts.zero_share);
   LOG(INFO) << "rank " << join_.rank() << ": " << facts.model_type << " " << facts.dtype << " loaded in "
             << absl::StrFormat("%.2f", loaded->load_seconds()) << " s, " << facts.weight_bytes
             << " bytes of weights, room for " << planned_blocks_ << " blocks";

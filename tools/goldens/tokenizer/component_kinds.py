@@ -1,41 +1,23 @@
 """Tokenizers from components that no family of ours needs and that some model directories have all the same: affixes in BPE, words as
-tokens, a byte-level normaliser. make_kind_goldens.py writes them."""
+tokens, a byte-level normaliser. make_kind_goldens.py writes them.
+
+All are trained by the library's own trainers. The one for BPE numbers characters with affixes in the order of a hash table, another one in every
+run: bpe_affixes and bpe_suffix_bytes were trained once, and a new run gives other bytes in their folders, which agree with each other."""
 
 import collections
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 SIZE = 1200
-NUM_WORDS = 1500
-NUM_MERGES = 500
+AFFIX_SIZE = 900
+ALPHABET_SIZE = 120
 
 
-def merges_of(counts, prefix, suffix):
-    """Characters with their affixes, and the merges of the commonest pairs of neighbours. The library's trainer numbers characters with
-    affixes in the order of a hash table, another one in every run; this breaks ties by spelling."""
-    words = {word: [(prefix if i else "") + c + (suffix if i == len(word) - 1 else "") for i, c in enumerate(word)] for word in counts}
-    tokens, merges = sorted({s for symbols in words.values() for s in symbols}), []
-    while len(merges) < NUM_MERGES:
-        pairs = collections.Counter()
-        for word, symbols in words.items():
-            for pair in zip(symbols, symbols[1:]):
-                pairs[pair] += counts[word]
-        left, right = max(pairs, key=lambda p: (pairs[p], p))
-        joined = left + right[len(prefix):]
-        merges.append((left, right))
-        tokens.append(joined)
-        for word, symbols in words.items():
-            i = 0
-            while i + 1 < len(symbols):
-                if symbols[i] == left and symbols[i + 1] == right:
-                    symbols[i:i + 2] = [joined]
-                i += 1
-    return list(dict.fromkeys(tokens)), merges
-
-
-def common_words(corpus, normalizer, splitter):
-    counts = collections.Counter(w for text in corpus for w, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
-    return {word: counts[word] for word in sorted(counts, key=lambda w: (-counts[w], w))[:NUM_WORDS]}
+def with_common_characters(corpus):
+    """Rare characters are left to the unknown token, or to bytes."""
+    counts = collections.Counter("".join(corpus))
+    kept = set(sorted(counts, key=lambda c: (-counts[c], c))[:ALPHABET_SIZE])
+    return ["".join(c for c in text if c in kept) for text in corpus]
 
 
 def add_specials(tokenizer, names):
@@ -44,41 +26,39 @@ def add_specials(tokenizer, names):
 
 def bpe_affixes(corpus):
     """Both affixes, unknown characters; the post-processor that puts two kinds of tokens around a text."""
-    normalizer, splitter = normalizers.Lowercase(), pre_tokenizers.Whitespace()
-    tokens, merges = merges_of(common_words(corpus, normalizer, splitter), "##", "</w>")
-    vocab = {token: i for i, token in enumerate(["<s>", "<unk>", "</s>"] + tokens)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, continuing_subword_prefix="##",
-                                     end_of_word_suffix="</w>"))
-    tokenizer.normalizer = normalizer
-    tokenizer.pre_tokenizer = splitter
+    names = ["<s>", "<unk>", "</s>"]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, continuing_subword_prefix="##", end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.train_from_iterator(with_common_characters(corpus), trainers.BpeTrainer(
+        vocab_size=AFFIX_SIZE, show_progress=False, special_tokens=names, continuing_subword_prefix="##", end_of_word_suffix="</w>"))
     tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
-    add_specials(tokenizer, ["<s>", "<unk>", "</s>"])
+    add_specials(tokenizer, names)
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     return tokenizer
 
 
 def bpe_suffix_bytes(corpus):
     """The suffix alone, with bytes for what is unknown: the suffix is a part of what is spelled in bytes."""
-    splitter = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.FixedLength(7)])
-    tokens, merges = merges_of(common_words(corpus, normalizers.Sequence([]), splitter), "", "</w>")
-    vocab = {token: i for i, token in enumerate(["<unk>"] + [f"<0x{b:02X}>" for b in range(256)] + tokens)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", byte_fallback=True, end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = splitter
+    trained = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, end_of_word_suffix="</w>"))
+    trained.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.FixedLength(7)])
+    byte_tokens = [f"<0x{b:02X}>" for b in range(256)]
+    trained.train_from_iterator(with_common_characters(corpus), trainers.BpeTrainer(
+        vocab_size=AFFIX_SIZE + 256, show_progress=False, special_tokens=["<unk>"] + byte_tokens, end_of_word_suffix="</w>"))
+    # As special tokens, bytes would be found in texts: the same model again, without.
+    tokenizer = Tokenizer(trained.model)
+    tokenizer.pre_tokenizer = trained.pre_tokenizer
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.BPEDecoder(suffix="</w>")])
     add_specials(tokenizer, ["<unk>"])
     return tokenizer
 
 
 def word_level(corpus):
-    normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.Strip()])
-    splitter = pre_tokenizers.Sequence([pre_tokenizers.CharDelimiterSplit(" "), pre_tokenizers.FixedLength(3)])
-    counts = collections.Counter(word for text in corpus for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
-    words = sorted(counts, key=lambda w: (-counts[w], w))[:SIZE]
     names = ["[CLS]", "[SEP]", "[UNK]"]
-    vocab = {word: i for i, word in enumerate(dict.fromkeys(names + words))}
-    tokenizer = Tokenizer(models.WordLevel(vocab=vocab, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizer
-    tokenizer.pre_tokenizer = splitter
+    tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.Strip()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.CharDelimiterSplit(" "), pre_tokenizers.FixedLength(3)])
+    tokenizer.train_from_iterator(corpus, trainers.WordLevelTrainer(vocab_size=SIZE, show_progress=False, special_tokens=names))
     add_specials(tokenizer, names)
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 1), ("[CLS]", 0))
     return tokenizer

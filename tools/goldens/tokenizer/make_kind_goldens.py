@@ -7,8 +7,8 @@ the ids and the decoded text that the library of that kind gives.
 
 Usage, in a virtual environment outside the tree:
     pip install -r tools/goldens/tokenizer/requirements.txt
-    python tools/goldens/tokenizer/make_kind_goldens.py coordinator/text/testdata/kinds
-Running it twice gives the same bytes.
+    python tools/goldens/tokenizer/make_kind_goldens.py coordinator/text/testdata/kinds [KIND]
+Running it twice gives the same bytes, but for the kinds that component_kinds.py names. KIND: one of that file's alone, or chat.
 """
 
 import base64
@@ -113,6 +113,61 @@ def write_sentencepiece_kinds(out, corpus, lines):
     return models_by_name
 
 
+GLM_TOKENS = ["[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"]
+GLM_ROLES = ["<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"]
+CONVERSATIONS = [
+    [("user", "Hello world")],
+    [("user", "What is 2 + 2?"), ("assistant", "It is 4."), ("user", "And 3 + 3?")],
+    [("system", "You are brief."), ("user", "hello\nriver  stone"), ("assistant", "你好 world"), ("user", "τι κάνεις; 😀")],
+    [("user", "sop eop [gMASK] soprano"), ("assistant", "</s> is text"), ("user", "<s>")],
+    [("user", "  spaces around  "), ("assistant", "a"), ("user", "b"), ("assistant", "c"), ("user", "d\n\n")],
+]
+
+
+def chat_rows(name, processor, first):
+    """The prompts of CONVERSATIONS as the models' own code builds them: ids, not texts, where it does so."""
+    for turns in CONVERSATIONS:
+        if name == "sp_chatglm3":
+            ids = [first + 1, first + 3]
+            for role, content in turns:
+                ids += [first + 5 + GLM_ROLES.index(f"<|{role}|>")] + processor.encode("\n") + processor.encode(content)
+            ids.append(first + 5 + GLM_ROLES.index("<|assistant|>"))
+        elif name == "sp_chatglm2":
+            text, number = "", 0
+            for role, content in turns:
+                number += role == "user"
+                text += f"[Round {number}]\n\n问：{content}\n\n答：" if role == "user" else f"{content}\n\n"
+            ids = [first + 1, first + 3] + processor.encode(text)
+        else:
+            names = {"user": ("<|User|>:", "<eoh>\n"), "assistant": ("<|Bot|>:", "<eoa>\n"), "system": ("<|System|>:", "\n")}
+            text = "".join(names[role][0] + content + names[role][1] for role, content in turns) + "<|Bot|>:"
+            ids = [processor.bos_id()] + processor.encode(text)
+        yield {"messages": [{"role": r, "content": c} for r, c in turns], "ids": ids}
+
+
+def write_chat_kinds(out, corpus, lines):
+    """Families that keep tokens or formats in code. chat.jsonl holds conversations and the ids of their prompts."""
+    kinds = {
+        "sp_chatglm2": ({"tokenizer_class": "ChatGLMTokenizer", "name_or_path": "THUDM/chatglm2-6b"},
+                        {"model_type": "chatglm", "_name_or_path": "THUDM/chatglm2-6b"}, []),
+        "sp_chatglm3": ({"tokenizer_class": "ChatGLMTokenizer", "name_or_path": "THUDM/chatglm3-6b"},
+                        {"model_type": "chatglm", "_name_or_path": "THUDM/chatglm3-6b"}, []),
+        "sp_internlm": ({"tokenizer_class": "InternLMTokenizer"},
+                        {"model_type": "internlm"}, ["<eoh>", "<eoa>"]),
+    }
+    for name, (tokenizer_config, config, symbols) in kinds.items():
+        model = train_sentencepiece(corpus, None, model_type="bpe", byte_fallback=True, normalization_rule_name="identity",
+                                    remove_extra_whitespaces=False, user_defined_symbols=symbols)
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        first = processor.get_piece_size()
+        before = [processor.bos_id()] if symbols else [first + 1, first + 3]
+        rows = ((before + ids, text) for ids, text in sentencepiece_rows(model, lines))
+        files = {"tokenizer.model": model, "tokenizer_config.json": (json.dumps(tokenizer_config) + "\n").encode(),
+                 "config.json": (json.dumps(config) + "\n").encode()}
+        write_kind(out / name, files, rows)
+        write_json_lines(out / name / "chat.jsonl", chat_rows(name, processor, first))
+
+
 def charsmap_of(model):
     """The compiled rule inside a model."""
     from sentencepiece import sentencepiece_model_pb2
@@ -214,8 +269,9 @@ def write_tiktoken_kinds(out, vocab, lines):
                rows(LLAMA3_PATTERN, special, ["[gMASK]", "<sop>"], None))
 
 
-def write_component_kinds(out, corpus, lines):
-    for name, make in COMPONENT_KINDS.items():
+def write_component_kinds(out, corpus, lines, kinds):
+    for name in kinds:
+        make = COMPONENT_KINDS[name]
         tokenizer = make(corpus)
         text = json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, separators=(",", ":")) + "\n"
         write_kind(out / name, {"tokenizer.json": text.encode()}, reference_rows(tokenizer, lines))
@@ -233,12 +289,18 @@ def main():
     while len(lines) < NUM_LINES:
         lines += [line for line in make_lines(rng) if same_normal_form(line)]
     lines = lines[:NUM_LINES]
+    if len(sys.argv) > 2:
+        write_component_kinds(out, corpus, lines, [kind for kind in sys.argv[2:] if kind in COMPONENT_KINDS])
+        if "chat" in sys.argv[2:]:
+            write_chat_kinds(out, corpus, lines)
+        return
     write_json_lines(out / "lines.jsonl", lines)
     os.chdir(tempfile.mkdtemp())
+    write_chat_kinds(out, corpus, lines)
     trained = write_sentencepiece_kinds(out, corpus, lines)
     write_unigram_json(out, corpus, lines, charsmap_of(trained["sp_unigram_unknown"]))
     write_byte_level_kinds(out, corpus, lines)
-    write_component_kinds(out, corpus, lines)
+    write_component_kinds(out, corpus, lines, COMPONENT_KINDS)
 
 
 if __name__ == "__main__":
