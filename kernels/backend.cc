@@ -232,6 +232,7 @@ void Backend::EditLogits(const TensorView& logits, absl::Span<const LogitEdits> 
   for (const LogitEdits& edit : edits) {
     CHECK_EQ(edit.seen.size(), edit.seen_counts.size());
     CHECK(edit.repetition_penalty > 0.0f) << edit.repetition_penalty;
+    if (!edit.mask.empty()) CHECK_EQ(static_cast<int64_t>(edit.mask.size()), (logits.dim(1) + 31) / 32);
     for (const auto& [id, bias] : edit.bias) CHECK(id >= 0 && id < logits.dim(1)) << id << " of " << logits.ToString();
     for (int32_t id : edit.allowed) CHECK(id >= 0 && id < logits.dim(1)) << id << " of " << logits.ToString();
     for (int32_t id : edit.banned) CHECK(id >= 0 && id < logits.dim(1)) << id << " of " << logits.ToString();

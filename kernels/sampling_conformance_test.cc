@@ -226,6 +226,36 @@ TEST_P(SamplingConformance, OnlyAllowedIdsAreDrawn) {
   EXPECT_EQ(drawn, (std::set<int32_t>{20, 299}));
 }
 
+// Only ids whose bits are set are drawn, on top of what the other edits forbid; the log-prob is that of the raw row.
+TEST_P(SamplingConformance, OnlyIdsOfTheMaskAreDrawn) {
+  constexpr int64_t kVocab = 75;  // the last word is not full
+  std::vector<float> base(kVocab, 0.0f);
+  base[3] = 6.0f;
+  base[40] = 2.0f;
+  std::vector<float> logits = base;
+  const TensorView view = MakeView(logits.data(), DType::kF32, {1, kVocab});
+  const std::vector<uint32_t> mask = {0, (1u << 8) | (1u << 9) | (1u << 31), 1u << 10};  // 40, 41, 63, 74
+  const std::vector<int32_t> banned = {41};
+  LogitEdits edits;
+  edits.mask = mask;
+  edits.banned = banned;
+  std::set<int32_t> drawn;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    std::copy(base.begin(), base.end(), view.as<float>());
+    SampleRow row;
+    row.seed = seed;
+    row.num_logprobs = 1;
+    std::vector<SampleResult> results(1);
+    backend_->LogProbs(view, {row}, absl::MakeSpan(results));
+    backend_->EditLogits(view, {edits}, absl::MakeSpan(results));
+    backend_->Sample(view, {row}, absl::MakeSpan(results));
+    drawn.insert(results[0].token);
+    EXPECT_EQ(results[0].top[0].first, 3) << "raw";
+    EXPECT_NEAR(results[0].logprob, results[0].top[0].second + base[results[0].token] - base[3], 1e-5);
+  }
+  EXPECT_EQ(drawn, (std::set<int32_t>{40, 63, 74}));
+}
+
 // A given token is not drawn, whatever the row's filters are; its log-prob is that of the raw row.
 TEST_P(SamplingConformance, GivenTokensAreScoredNotDrawn) {
   std::vector<float> logits = {std::log(0.125f), std::log(0.5f), std::log(0.125f), std::log(0.25f)};

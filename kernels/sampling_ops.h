@@ -1,7 +1,7 @@
 // What sampling means: the data that EditLogits, LogProbs and Sample take, and the order of a sampled step. Leaf; plain
 // data.
 //
-// Order (design section 8): LogProbs records raw log-probs -> EditLogits: allowed ids, logit bias, bans (minimum length, bad words),
+// Order (design section 8): LogProbs records raw log-probs -> EditLogits: mask, allowed ids, logit bias, bans (minimum length, bad words),
 // repetition, frequency and presence penalties -> Sample: temperature, min-p, top-k, top-p, draw. The draw is
 // Gumbel-max over counter-based noise: token = argmax over surviving ids of logit / temperature + g(id), ties to the
 // lowest id, g = -log(-log(u)), u in (0, 1) from Philox4x32-10 with key = seed and counter = (position, choice, id / 4,
@@ -27,7 +27,8 @@ namespace quire::kernels {
 
 // Edits of one row of logits. Spans are owned by the caller.
 struct LogitEdits {
-  absl::Span<const int32_t> allowed;                 // all other ids are set to -infinity; empty = all
+  absl::Span<const int32_t> allowed;  // all other ids are set to -infinity; empty = all
+  absl::Span<const uint32_t> mask;    // bit id % 32 of word id / 32: it may be drawn, others are -infinity; empty = all
   absl::Span<const std::pair<int32_t, float>> bias;  // added to the logit of an id
   absl::Span<const int32_t> banned;                  // set to -infinity (end-of-sequence ids before min_tokens)
   absl::Span<const int32_t> seen;                    // distinct ids of the prompt and the output so far

@@ -107,6 +107,12 @@ uint64_t PlanDigest(const worker::v1::Step& step) {
   m.AddList(step.given());
   m.AddList(step.drafts());
   m.AddList(step.draft_ids());
+  m.Add(static_cast<uint64_t>(step.masks_size()));
+  for (const worker::v1::TokenMask& mask : step.masks()) {
+    m.Add(uint64_t{mask.seq()});
+    m.AddList(mask.allowed_ids());
+    m.AddList(mask.words());
+  }
   return m.Finish();
 }
 

@@ -7,7 +7,7 @@
 namespace quire::proto {
 
 // Version of worker.proto's meaning. A rank refuses another version in Join.
-constexpr uint32_t kProtocolVersion = 9;
+constexpr uint32_t kProtocolVersion = 10;
 
 // Largest message on a Session stream, in bytes, both ways: a step that brings 16 sequences of 1 M tokens fits.
 constexpr int kMaxSessionMessageBytes = 64 << 20;

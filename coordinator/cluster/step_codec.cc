@@ -94,6 +94,24 @@ void EncodeTables(const StepPlan& plan, worker::v1::Step* to) {
   Assign(plan.swap_ins, to->mutable_swap_ins());
 }
 
+// A list takes about 3 bytes an id, the bits one byte for 8 ids.
+void EncodeMask(const MaskItem& from, worker::v1::TokenMask* to) {
+  constexpr size_t kListBytesPerId = 3;
+  to->set_seq(from.seq);
+  const std::vector<uint32_t>& words = *from.mask;
+  size_t count = 0;
+  for (const uint32_t word : words) count += static_cast<size_t>(__builtin_popcount(word));
+  if (kListBytesPerId * count >= sizeof(uint32_t) * words.size() || count == 0) {
+    to->mutable_words()->Add(words.begin(), words.end());
+    return;
+  }
+  for (size_t i = 0; i < words.size(); ++i) {
+    for (uint32_t bits = words[i]; bits != 0; bits &= bits - 1) {
+      to->add_allowed_ids(static_cast<uint32_t>(32 * i) + static_cast<uint32_t>(__builtin_ctz(bits)));
+    }
+  }
+}
+
 // As many alternatives for each position as there are for all; a reply that does not divide is judged by its rows.
 std::vector<TokenLogprobs> DecodePromptLogprobs(const worker::v1::PromptLogprobs& from) {
   std::vector<TokenLogprobs> rows(from.sampled_size());
@@ -138,6 +156,7 @@ EncodedStep StepEncoder::Encode(const StepPlan& plan) {
     expected.drafts.push_back(draft.count);
   }
   Assign(plan.draft_ids, step->mutable_draft_ids());
+  for (const MaskItem& mask : plan.masks) EncodeMask(mask, step->add_masks());
   const uint64_t digest = proto::PlanDigest(*step);
   step->set_plan_digest(digest);
   auto bytes = std::make_shared<std::string>();

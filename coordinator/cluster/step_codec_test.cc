@@ -89,6 +89,8 @@ TEST(StepCodecTest, EveryFieldArrives) {
   plan.prefill = {{4, 2, true}, {9, 100, false}};
   plan.drafts = {{1, 2}};
   plan.draft_ids = {71, 72};
+  plan.masks = {{8, std::make_shared<const std::vector<uint32_t>>(std::vector<uint32_t>{0, 0x81, 0, 0, 0, 0})},
+                {4, std::make_shared<const std::vector<uint32_t>>(std::vector<uint32_t>{0xffffffff, 1})}};
   StepEncoder encoder;
   encoder.Encode(DecodePlan(100, true));  // leaves nothing behind
   const EncodedStep encoded = encoder.Encode(plan);
@@ -111,7 +113,9 @@ TEST(StepCodecTest, EveryFieldArrives) {
           "finished: 6 forks: 1 forks: 2 forks: 3 block_copies: 21 block_copies: 22 swap_outs: 20 swap_outs: 1 "
           "swap_ins: 2 "
           "swap_ins: 23 block_replaces: 4 block_replaces: 1 block_replaces: 93 host_frees: 3 drafts: 1 drafts: 2 "
-          "draft_ids: 71 draft_ids: 72");
+          "draft_ids: 71 draft_ids: 72 masks { seq: 8 allowed_ids: 32 allowed_ids: 39 } masks { seq: 4 words: "
+          "4294967295 "
+          "words: 1 }");
   EXPECT_EQ(encoded.expected.epoch, 7u);
   EXPECT_EQ(encoded.expected.step, 9u);
   EXPECT_EQ(encoded.expected.num_tokens, 4u) << "two decodes, a prefill that samples, a fork";

@@ -84,6 +84,7 @@ void Core::Step(std::vector<Event>* events, absl::Time now, Actions* actions) {
   for (Event& event : *events) {
     std::visit([this](auto& e) { Handle(e); }, event);
   }
+  if (!await_masks_.empty()) TakeMasks();
   if (now_ >= next_deadline_) ExpireDeadlines();
   if (now_ >= form_at_) FormWhenDue();
   if (!formed_) return;
@@ -149,6 +150,7 @@ void Core::Handle(SubmitEvent& event) {
     s.stop = std::make_unique<request::StopChecker>(
         params, replica_.eos_token_ids, group->request.make_decoder ? group->request.make_decoder() : nullptr);
   }
+  if (group->request.make_constraint != nullptr) Constrain(group);
   if (params.beam_width > 0) StartBeams(group);
   const int64_t worst = scheduler_->WorstCaseBlocks(*group);
   const int64_t total = scheduler_->kv().pool().num_total();
@@ -324,7 +326,10 @@ bool Core::Commit(Sequence* sequence, int32_t token, TokenLogprobs* logprobs) {
   if (logprobs != nullptr) emit.delta.tokens.back().logprobs = std::move(*logprobs);
   scheduler_->Publish(sequence);
   const request::Verdict verdict = sequence->stop->Append(token, &emit.delta.text);
-  if (!verdict.finished) return true;
+  if (!verdict.finished) {
+    if (sequence->constraint != nullptr) Advance(sequence, token);
+    return true;
+  }
   emit.delta.finished = true;
   emit.delta.reason = verdict.reason;
   emit.delta.matched_stop_token = verdict.matched_token;

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -95,6 +96,8 @@ struct CoreOptions {
   // Other replicas take the requests of this one when it is lost (GiveUp): the core ends none of them for that, and
   // goes on trying to form, ever more patiently.
   bool has_siblings = false;
+  // Called on any thread when a constraint of a request here has its next mask: Step is due. Null in tests without.
+  std::function<void()> wake;
   uint64_t first_epoch = 1;  // above every epoch of an earlier coordinator of the same ranks
 };
 
@@ -217,6 +220,11 @@ class Core {
   void CommitItem(request::Sequence* sequence, int64_t accepted, const int32_t* tokens, TokenLogprobs* logprobs);
   // False: the choice has ended with this token (and its group may be gone).
   bool Commit(request::Sequence* sequence, int32_t token, TokenLogprobs* logprobs);
+  // Of constrained output (core_constraints.cc).
+  void Constrain(Group* group);
+  void Advance(request::Sequence* sequence, int32_t token);
+  void TakeMasks();
+  void AdoptConstraints(Group* group);
   // Of beam search (core_beams.cc).
   void StartBeams(Group* group);
   void CommitRow(request::Sequence* beam, TokenLogprobs* logprobs);
@@ -240,6 +248,7 @@ class Core {
   std::unordered_map<std::string, Group*> live_;                 // by request_id
   PromptLogprobs prompt_logprobs_;
   BeamRound beam_round_;
+  std::vector<uint64_t> await_masks_;           // groups with a choice that awaits its mask
   std::array<InFlight, kMaxInFlight> flights_;  // a ring
   int first_flight_ = 0;
   int num_in_flight_ = 0;

@@ -91,6 +91,7 @@ void Core::Adopt(MovedGroup moved, absl::Time now, Actions* actions) {
   ++num_adopted_;
   if (!moved.prompt_logprobs.empty()) prompt_logprobs_.Add(group->id, 1, std::move(moved.prompt_logprobs));
   next_deadline_ = std::min(next_deadline_, group->request.deadline);
+  if (group->constrained) AdoptConstraints(group);
   scheduler_->Add(group);
   const int64_t worst = scheduler_->WorstCaseBlocks(*group);
   const int64_t total = scheduler_->kv().pool().num_total();

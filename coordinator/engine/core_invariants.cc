@@ -27,6 +27,8 @@ void CheckSequence(const Sequence& s, const kv::KvManager& kv, std::map<int32_t,
   CHECK_EQ(static_cast<int64_t>(s.blocks.size() + s.host_blocks.size()), kv.BlocksFor(s.num_computed))
       << id << " choice " << s.index;
   CHECK_LE(s.output.size() + s.in_flight, s.group->request.params.max_tokens + (s.finished ? s.in_flight : 0)) << id;
+  CHECK(s.constraint == nullptr || s.in_flight <= 1) << id << " is constrained and overlaps";
+  CHECK(!s.awaits_mask || s.in_flight == 0) << id << " draws without its mask";
   if (s.seq < 0) {
     CHECK(s.blocks.empty()) << id << " holds blocks that no rank knows";
   }

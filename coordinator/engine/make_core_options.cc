@@ -21,7 +21,7 @@ std::string RandomSecret() {
 
 }  // namespace
 
-CoreOptions MakeCoreOptions(const EngineOptions& options) {
+CoreOptions MakeCoreOptions(const EngineOptions& options, std::function<void()> wake) {
   CoreOptions core;
   core.scheduler.max_num_seqs = options.max_num_seqs;
   core.scheduler.max_num_batched_tokens = options.max_num_batched_tokens;
@@ -40,6 +40,7 @@ CoreOptions MakeCoreOptions(const EngineOptions& options) {
   core.min_step_deadline = options.min_step_deadline;
   core.max_form_attempts = options.max_form_attempts;
   core.has_siblings = options.num_replicas > 1;
+  core.wake = std::move(wake);
   // Ranks refuse epochs that are not newer. Milliseconds grow faster than replicas form, so a coordinator that is
   // started again is newer than its former self, and one that was forgotten somewhere is fenced.
   core.first_epoch = static_cast<uint64_t>(absl::ToUnixMillis(absl::Now()));

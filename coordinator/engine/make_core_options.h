@@ -7,7 +7,7 @@
 
 namespace quire::engine {
 
-CoreOptions MakeCoreOptions(const EngineOptions& options);
+CoreOptions MakeCoreOptions(const EngineOptions& options, std::function<void()> wake);
 
 }  // namespace quire::engine
 

@@ -28,6 +28,17 @@ int32_t SimDraw(uint64_t prefix, uint64_t seed, uint32_t choice, int64_t positio
   return static_cast<int32_t>(h % static_cast<uint64_t>(vocab));
 }
 
+int32_t SimMaskedDraw(uint64_t prefix, uint64_t seed, uint32_t choice, int64_t position, int32_t vocab,
+                      const std::vector<uint32_t>* mask) {
+  if (mask == nullptr) return SimDraw(prefix, seed, choice, position, vocab);
+  std::vector<int32_t> allowed;
+  for (int32_t token = 0; token < vocab; ++token) {
+    if ((*mask)[token / 32] >> (token % 32) & 1) allowed.push_back(token);
+  }
+  CHECK(!allowed.empty()) << "a mask allows nothing";
+  return allowed[SimDraw(prefix, seed, choice, position, static_cast<int32_t>(allowed.size()))];
+}
+
 float SimLogprob(uint64_t prefix, int32_t token) {
   return -static_cast<float>(Mix(prefix + static_cast<uint64_t>(token)) % 10000) / 1000.0f;
 }
@@ -170,11 +181,14 @@ void SimReplica::Score(const Sequence& s, int64_t num_tokens, StepResult* result
   }
 }
 
-void SimReplica::Draw(Sequence* s, StepResult* result) {
+void SimReplica::Draw(uint32_t seq, StepResult* result) {
+  Sequence* s = &Get(seq);
+  const auto mask = masks_.extract(seq);
   const int64_t position = static_cast<int64_t>(s->tokens.size()) - s->prompt_len;
   CHECK_EQ(s->num_computed, static_cast<int64_t>(s->tokens.size())) << "draws before all tokens are computed";
   const uint64_t prefix = Slot(*s, s->num_computed - 1);
-  const int32_t token = SimDraw(prefix, s->sampling.seed, s->sampling.choice, position, vocab_);
+  const int32_t token = SimMaskedDraw(prefix, s->sampling.seed, s->sampling.choice, position, vocab_,
+                                      mask.empty() ? nullptr : mask.mapped().get());
   if (!s->sampling.given_tokens) s->tokens.push_back(token);
   result->tokens.push_back(token);
   if (s->sampling.num_logprobs < 0) return;
@@ -193,14 +207,16 @@ std::vector<int32_t> SimReplica::Propose(const Sequence& s, uint32_t count) cons
   return drafts;
 }
 
-void SimReplica::Verify(Sequence* s, const std::vector<int32_t>& drafts, uint64_t prefix, StepResult* result) {
+void SimReplica::Verify(uint32_t seq, const std::vector<int32_t>& drafts, uint64_t prefix, StepResult* result) {
+  Sequence* s = &Get(seq);
+  CHECK_EQ(masks_.count(seq), 0u) << "drafts of a constrained sequence";
   const size_t known = s->tokens.size();
   s->tokens.insert(s->tokens.end(), drafts.begin(), drafts.end());
   Compute(s, static_cast<int64_t>(1 + drafts.size()), prefix);
   s->tokens.resize(known);
   for (size_t row = 0;; ++row) {
     s->num_computed = static_cast<int64_t>(known + row);
-    Draw(s, result);
+    Draw(seq, result);
     if (row < drafts.size() && s->tokens.back() == drafts[row]) continue;
     result->accepted.push_back(static_cast<uint32_t>(row));
     break;
@@ -219,6 +235,10 @@ StepResult SimReplica::Run(const StepPlan& plan) {
   StepResult result;
   result.epoch = plan.epoch;
   result.step = plan.step;
+  masks_.clear();
+  for (const MaskItem& item : plan.masks) {
+    CHECK(masks_.emplace(item.seq, item.mask).second) << item.seq << " has two masks";
+  }
   std::set<int32_t> written;
   std::unordered_map<uint32_t, uint64_t> past;
   for (uint32_t seq : plan.decode) CHECK(past.emplace(seq, VerifyPast(Get(seq))).second) << seq << " has two items";
@@ -243,12 +263,12 @@ StepResult SimReplica::Run(const StepPlan& plan) {
     claim(plan.decode[i], 1 + count);
     if (!drafted) {
       Compute(&s, 1, past.at(plan.decode[i]));
-      Draw(&s, &result);
+      Draw(plan.decode[i], &result);
       continue;
     }
     const bool given = !plan.draft_ids.empty();
-    Verify(&s, given ? std::vector<int32_t>(draft_id, draft_id + count) : Propose(s, count), past.at(plan.decode[i]),
-           &result);
+    Verify(plan.decode[i], given ? std::vector<int32_t>(draft_id, draft_id + count) : Propose(s, count),
+           past.at(plan.decode[i]), &result);
     if (given) draft_id += count;
   }
   CHECK_EQ(next_draft, plan.drafts.size()) << "drafts out of order";
@@ -259,15 +279,16 @@ StepResult SimReplica::Run(const StepPlan& plan) {
     Score(Get(item.seq), item.num_tokens, &result);
     if (!item.sample) continue;
     const Sequence before = Get(item.seq);
-    Draw(&Get(item.seq), &result);
+    Draw(item.seq, &result);
     for (const ForkItem& fork : plan.forks) {
       if (fork.parent != item.seq) continue;
       Sequence child = before;
       child.sampling.choice = fork.choice;
       CHECK(sequences_.emplace(fork.child, std::move(child)).second) << "child " << fork.child << " exists already";
-      Draw(&Get(fork.child), &result);
+      Draw(fork.child, &result);
     }
   }
+  CHECK(masks_.empty()) << "a mask for a sequence that draws nothing";
   for (uint32_t seq : plan.decode) LetGoOfUnseen(&Get(seq));
   for (const PrefillItem& item : plan.prefill) LetGoOfUnseen(&Get(item.seq));
   for (const ForkItem& fork : plan.forks) LetGoOfUnseen(&Get(fork.child));

@@ -23,6 +23,9 @@ namespace quire::engine {
 // The hash model. Token 0 is the end of sequence and comes with probability 1 / vocab.
 uint64_t SimPrefixHash(uint64_t previous, int32_t token);
 int32_t SimDraw(uint64_t prefix, uint64_t seed, uint32_t choice, int64_t position, int32_t vocab);
+// Of the tokens whose bits are set; null = of all.
+int32_t SimMaskedDraw(uint64_t prefix, uint64_t seed, uint32_t choice, int64_t position, int32_t vocab,
+                      const std::vector<uint32_t>* mask);
 float SimLogprob(uint64_t prefix, int32_t token);
 // The `size` most probable tokens after a prefix with their log-probs, ties to the lowest id.
 std::vector<std::pair<int32_t, float>> SimRow(uint64_t prefix, int32_t size, int32_t vocab);
@@ -61,9 +64,9 @@ class SimReplica {
   uint64_t VerifyPast(const Sequence& sequence);
   void Compute(Sequence* sequence, int64_t num_tokens, uint64_t prefix);
   void Score(const Sequence& sequence, int64_t num_tokens, StepResult* result);
-  void Draw(Sequence* sequence, StepResult* result);
+  void Draw(uint32_t seq, StepResult* result);
   // A decode item with drafts: the plan's, or what a draft model would say that is right most of the time.
-  void Verify(Sequence* sequence, const std::vector<int32_t>& drafts, uint64_t prefix, StepResult* result);
+  void Verify(uint32_t seq, const std::vector<int32_t>& drafts, uint64_t prefix, StepResult* result);
   std::vector<int32_t> Propose(const Sequence& sequence, uint32_t count) const;
   uint64_t& Slot(const Sequence& sequence, int64_t position);
   // First position that the token behind the computed ones sees.
@@ -80,6 +83,7 @@ class SimReplica {
   std::vector<uint64_t> host_slots_;
   std::set<int32_t> host_used_;
   std::unordered_map<uint32_t, Sequence> sequences_;
+  std::unordered_map<uint32_t, TokenMask> masks_;  // of the step, of draws to come
   uint64_t last_step_ = 0;
   int64_t copies_ = 0;
 };

@@ -45,6 +45,8 @@ enum class Defect : uint8_t {
   kPromptRowsSkipped,
   kHoldOutlivesRequest,
   kWindowOneTooShort,
+  kMaskForgotten,
+  kAdmittedWithoutMask,
   kCount,
 };
 
@@ -81,6 +83,8 @@ inline constexpr std::array<const char*, static_cast<size_t>(Defect::kCount)> kD
     "cached prompt positions are not scored",
     "a shared prefix is held beyond its request",
     "a block is let go while the next token still sees its last key",
+    "a draw is planned without its mask",
+    "a preempted choice is computed again before its mask is known",
 };
 static_assert(kDefectNames.back() != nullptr, "every defect has a name");
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "coordinator/request/output_constraint.h"
 #include "coordinator/request/output_decoder.h"
 
 namespace quire::request {
@@ -62,6 +63,8 @@ struct Request {
   int64_t shared_prefix_tokens = 0;  // of the prompt, declared as shared: their full blocks stay cached while it lives
   // Makes the text decoder of one choice. Called on the engine thread; null = no text (ids only).
   std::function<std::unique_ptr<OutputDecoder>()> make_decoder;
+  // Makes the constraint of one choice, ready for its first token. Called on the engine thread; null = free output.
+  std::function<std::unique_ptr<OutputConstraint>()> make_constraint;
 };
 
 }  // namespace quire::request

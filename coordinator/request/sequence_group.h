@@ -11,6 +11,8 @@
 //   Q4  in_flight is the number of sampling items sent and not answered: 0, 1 or 2; of a beam 0 or 1, and 0 once its row
 //       has come.
 //   Q5  The beams of a group have equally many tokens: they go on together, when the rows of all of them are there.
+//   Q6  A constrained sequence has at most one sample in flight, and none while it awaits its mask. In a running group,
+//       one that has tokens to catch up on awaits none.
 #ifndef QUIRE_COORDINATOR_REQUEST_SEQUENCE_GROUP_H_
 #define QUIRE_COORDINATOR_REQUEST_SEQUENCE_GROUP_H_
 
@@ -56,6 +58,7 @@ struct alignas(64) Sequence {
   uint32_t index = 0;         // of the choice
   int32_t seq = kNotOnRanks;  // index in the ranks' sequence tables
   bool finished = false;
+  bool awaits_mask = false;     // of its constraint: what may be drawn next is not known yet
   bool active = true;           // false: a place of a beam search that no beam has now
   int32_t in_flight = 0;        // samples
   int32_t num_drafted = 0;      // drafts in flight; with any, in_flight is 1 and the length is not known
@@ -66,7 +69,8 @@ struct alignas(64) Sequence {
   std::vector<int32_t> output;  // committed ids
   std::vector<int32_t> blocks;  // block table
   std::unique_ptr<StopChecker> stop;
-  std::unique_ptr<spec::Drafter> drafter;  // null before the first draft was thought of
+  std::unique_ptr<spec::Drafter> drafter;        // null before the first draft was thought of
+  std::unique_ptr<OutputConstraint> constraint;  // null = free output
   // Seldom touched:
   std::vector<BlockKey> keys;        // chain keys of the first full blocks of committed tokens; never change
   std::vector<int32_t> host_blocks;  // instead of `blocks`, while the sequence is swapped out
@@ -96,6 +100,7 @@ struct alignas(64) SequenceGroup {
   int32_t num_preemptions = 0;         // for want of blocks
   bool forked = false;                 // all choices exist; before, sequences[0] stands for all of them; beams: true
   bool ended = false;                  // OnEnd is out; kept only while samples are in flight
+  bool constrained = false;            // every sequence has a constraint
   uint64_t id = 0;                     // ascending with arrival
   int64_t cached_tokens = 0;           // of the prompt, found in the prefix cache at first admission
   absl::Time first_token = absl::InfiniteFuture();
@@ -140,6 +145,11 @@ struct alignas(64) SequenceGroup {
   }
   // Under suspicion of ending its ranks: nothing else may run beside it.
   bool runs_alone() const { return crashes.RunsAlone(longest_output()); }
+  // What may be drawn next is not known of a choice that goes on.
+  bool awaits_mask() const {
+    if (!constrained) return false;
+    return std::any_of(sequences.begin(), sequences.end(), [](const Sequence& s) { return s.awaits_mask; });
+  }
   int64_t num_in_flight() const {
     int64_t n = 0;
     for (const Sequence& s : sequences) n += s.in_flight;
@@ -162,6 +172,7 @@ inline int64_t Sequence::num_skippable() const {
 
 inline bool Sequence::wants_sample() const {
   if (beam != nullptr) return in_flight == 0 && !beam->answered;
+  if (awaits_mask || (group->constrained && in_flight > 0)) return false;
   return !finished && output.size() + in_flight < group->request.params.max_tokens;
 }
 

@@ -20,7 +20,7 @@ constexpr double kHighestPrice = 0.9;
 }  // namespace
 
 int DraftPlanner::Length(Sequence* s, int32_t in_flight, double price) {
-  if (s->beam != nullptr) return 0;
+  if (s->beam != nullptr || s->constraint != nullptr) return 0;
   const request::SamplingParams& params = s->group->request.params;
   const int64_t wanted = static_cast<int64_t>(params.max_tokens) - static_cast<int64_t>(s->output.size()) - in_flight;
   const int most = static_cast<int>(std::min<int64_t>(options_.num_speculative_tokens, wanted));

@@ -309,11 +309,18 @@ bool Scheduler::PlanGroupDecodes(size_t index) {
     Charge(s, kGeneratedCost);
     plan_->decode.push_back(static_cast<uint32_t>(s->seq));
     samples_->push_back(s);
-    ++s->in_flight;
+    AddSample(s);
   }
   if (!Planted(Defect::kBudgetExceeded)) budget_ -= static_cast<int64_t>(ready_.size());
   group->planned_step = build_;
   return true;
+}
+
+// The sequence is on the ranks and draws in this plan.
+void Scheduler::AddSample(Sequence* s) {
+  ++s->in_flight;
+  if (s->constraint == nullptr || Planted(Defect::kMaskForgotten)) return;
+  plan_->masks.push_back({static_cast<uint32_t>(s->seq), s->constraint->mask()});
 }
 
 int64_t Scheduler::PrefillRemaining(SequenceGroup* group) {
@@ -436,7 +443,7 @@ int64_t Scheduler::PlanPrefill(Sequence* s, size_t index, int64_t limit) {
   s->group->planned_step = build_;
   if (sample) {
     prefill_samples_.push_back(s);
-    ++s->in_flight;
+    AddSample(s);
     if (!s->group->forked) PlanFork(s);
   }
   return tokens;
@@ -462,7 +469,7 @@ void Scheduler::PlanFork(Sequence* leader) {
     const uint32_t choice = Planted(Defect::kForkDrawsAsLeader) ? leader->index : child.index;
     plan_->forks.push_back({static_cast<uint32_t>(leader->seq), static_cast<uint32_t>(child.seq), choice});
     prefill_samples_.push_back(&child);
-    ++child.in_flight;
+    AddSample(&child);
   }
 }
 

@@ -142,6 +142,7 @@ class Scheduler {
   bool PlanGroupPrefill(size_t index, int64_t share);
   // At most `limit` tokens; returns how many. 0: no block to be had in this step.
   int64_t PlanPrefill(request::Sequence* sequence, size_t index, int64_t limit);
+  void AddSample(request::Sequence* sequence);
   void PlanFork(request::Sequence* leader);
   void TellBeams(request::SequenceGroup* group);
   void AddDrafts();

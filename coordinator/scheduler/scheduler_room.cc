@@ -65,6 +65,10 @@ bool Scheduler::CanAdmit(SequenceGroup* group, int64_t promised) {
   // What was sampled before a preemption must be known before the group can be computed again.
   Hit(Probe::kAdmissionAwaitsResult, group->num_in_flight() > 0);
   if (group->num_in_flight() > 0) return false;
+  // What is computed again ends with a draw, which needs the mask (Q6).
+  const bool awaits_mask = group->awaits_mask() && !Planted(Defect::kAdmittedWithoutMask);
+  Hit(Probe::kAdmissionAwaitsMask, awaits_mask);
+  if (awaits_mask) return false;
   if (!SpentFit(*group)) return false;
   // A reserve for the running groups, so that admission does not cause preemption at once: what they grow by in the
   // next half block's worth of steps.

@@ -4,6 +4,7 @@
 #define QUIRE_COORDINATOR_SCHEDULER_STEP_PLAN_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -53,6 +54,15 @@ struct PrefillItem {
   uint32_t seq = 0;
   uint32_t num_tokens = 0;
   bool sample = false;  // the last known token is in this chunk: draw the next one
+};
+
+// Which tokens may be drawn: bit id % 32 of word id / 32. Shared by those who plan it and those who send it.
+using TokenMask = std::shared_ptr<const std::vector<uint32_t>>;
+
+// What a sequence that draws in this step may draw.
+struct MaskItem {
+  uint32_t seq = 0;
+  TokenMask mask;
 };
 
 // The child shares the parent's tokens and its blocks as they are after this step's appends. The parent has
@@ -115,6 +125,7 @@ struct StepPlan {
   std::vector<PrefillItem> prefill;
   std::vector<DraftItem> drafts;   // ascending by item
   std::vector<int32_t> draft_ids;  // of all `drafts`, in order; empty = the ranks' draft model proposes them
+  std::vector<MaskItem> masks;     // of sequences that draw and may not draw everything
 
   // Tokens drawn by this step at least: one per decode item and sampling prefill item, and one per fork, whose child draws from
   // its parent's row.
@@ -141,6 +152,7 @@ struct StepPlan {
     prefill.clear();
     drafts.clear();
     draft_ids.clear();
+    masks.clear();
   }
 
   int64_t num_drafts() const {

@@ -28,10 +28,23 @@ void KeepAllowed(absl::Span<const int32_t> allowed, float* logits, int64_t vocab
   for (size_t i = 0; i < allowed.size(); ++i) logits[allowed[i]] = kept[i];
 }
 
+// Words of all ones, which are most of them inside a string, cost one comparison.
+void ApplyMask(absl::Span<const uint32_t> mask, float* logits, int64_t vocab) {
+  for (size_t word = 0; word < mask.size(); ++word) {
+    if (mask[word] == ~uint32_t{0}) continue;
+    float* at = logits + 32 * word;
+    const int64_t count = std::min<int64_t>(32, vocab - static_cast<int64_t>(32 * word));
+    for (int64_t i = 0; i < count; ++i) {
+      if ((mask[word] >> i & 1) == 0) at[i] = -std::numeric_limits<float>::infinity();
+    }
+  }
+}
+
 }  // namespace
 
 void ApplyLogitEdits(const LogitEdits& edits, float* logits, int64_t vocab, SampleResult* result) {
   if (result != nullptr && result->wants_logprob) KeepRawLogits(edits, logits, result);
+  if (!edits.mask.empty()) ApplyMask(edits.mask, logits, vocab);
   if (!edits.allowed.empty()) KeepAllowed(edits.allowed, logits, vocab);
   for (const auto& [id, bias] : edits.bias) logits[id] += bias;
   for (int32_t id : edits.banned) logits[id] = -std::numeric_limits<float>::infinity();

@@ -26,7 +26,8 @@
 
 namespace quire::worker::v1 {
 class Step;
-}
+class TokenMask;
+}  // namespace quire::worker::v1
 
 namespace quire::worker {
 

@@ -18,11 +18,13 @@ ModelRunner::ModelRunner(const RunnerOptions& options, kernels::Backend* backend
       proposer_(proposer),
       table_(options.table),
       batch_(options.batch),
+      masks_(options.table.vocab_size),
       scorer_(options.batch.max_num_seqs) {}
 
 absl::Status ModelRunner::Run(const v1::Step& step, v1::Done* done) {
   if (absl::Status s = table_.Apply(step); !s.ok()) return s;
   if (absl::Status s = batch_.Build(step, /*drafts_follow=*/proposer_ != nullptr, &table_); !s.ok()) return s;
+  if (absl::Status s = masks_.Build(step, batch_); !s.ok()) return s;
   const int64_t start = absl::GetCurrentTimeNanos();
   if (absl::Status s = Move(step); !s.ok()) return s;
   if (step.swap_outs_size() + step.swap_ins_size() > 0) {
@@ -92,6 +94,7 @@ void ModelRunner::Draw(const kernels::TensorView& logits) {
     edits_.push_back(MakeLogitEdits(s.sampling, SeenBefore(s, drafts), num_output));
     rows_.push_back(MakeSampleRow(s.sampling, num_output, /*with_logprobs=*/options_.rank == 0));
     if (!s.sampling.bad_words.empty()) edits_.back().banned = Banned(i, s, drafts);
+    edits_.back().mask = masks_.ForDraw(i);
     any_edits |= HasEdits(edits_.back());
   }
   // Also when no row wants one: results_ is kept between steps, and LogProbs is what clears the wishes of the step

@@ -25,6 +25,7 @@
 #include "worker/runtime/kv_cache.h"
 #include "worker/runtime/prompt_scorer.h"
 #include "worker/runtime/sequence_table.h"
+#include "worker/runtime/token_masks.h"
 
 namespace quire::worker::v1 {
 class Done;
@@ -70,6 +71,7 @@ class ModelRunner final {
   DraftProposer* const proposer_;
   SequenceTable table_;
   BatchInput batch_;
+  TokenMasks masks_;
   PromptScorer scorer_;
   std::vector<kernels::LogitEdits> edits_;
   std::vector<std::vector<int32_t>> banned_;  // by draw, where bad words are; edits_ points into it

@@ -7,6 +7,7 @@
 
 #include "coordinator/engine/sim_beams.h"
 #include "coordinator/engine/sim_replica.h"
+#include "coordinator/engine/testing/sim_constraint.h"
 #include "coordinator/scheduler/prefill_budget.h"
 
 namespace quire::engine {
@@ -41,6 +42,11 @@ const RequestKind kRequestKinds[] = {
     {0.05,
      [](SimLoop* d, const SimModel&, Request* r) {
        if (r->params.beam_width == 0) r->params.best_of = r->params.n + static_cast<uint32_t>(d->Uniform(1, 2));
+     }},
+    {0.15,
+     [](SimLoop* d, const SimModel& m, Request* r) {
+       if (r->params.beam_width > 0) return;
+       r->make_constraint = [d, vocab = m.vocab] { return MakeSimConstraint(d, vocab); };
      }},
     {0.2, [](SimLoop* d, const SimModel&,
              Request* r) { r->params.prompt_logprobs = static_cast<int32_t>(d->Uniform(0, 2)); }},
@@ -170,7 +176,9 @@ SoloRun RunChoice(const Request& request, uint32_t choice, int32_t vocab) {
   for (int32_t token : request.prompt_ids) prefix = SimPrefixHash(prefix, token);
   const request::SamplingParams& p = request.params;
   while (out.tokens.size() < p.max_tokens) {
-    const int32_t token = SimDraw(prefix, p.seed, choice, static_cast<int64_t>(out.tokens.size()), vocab);
+    const TokenMask mask = request.make_constraint == nullptr ? nullptr : SimMask(out.tokens, vocab);
+    const int32_t token =
+        SimMaskedDraw(prefix, p.seed, choice, static_cast<int64_t>(out.tokens.size()), vocab, mask.get());
     out.tokens.push_back(token);
     prefix = SimPrefixHash(prefix, token);
     const bool may_stop = out.tokens.size() >= p.min_tokens;
