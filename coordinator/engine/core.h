@@ -225,6 +225,12 @@ class Core {
   void Advance(request::Sequence* sequence, int32_t token);
   void TakeMasks();
   void AdoptConstraints(Group* group);
+  // Into the scheduler, and out of it. One that awaits its first mask has to wait outside: it would hold up the queue.
+  void Enter(Group* group);
+  void Leave(Group* group);
+  void StopPreparing(Group* group);
+  // A request that comes late may find a replica that came back smaller.
+  void EndIfTooBig(Group* group);
   // Of beam search (core_beams.cc).
   void StartBeams(Group* group);
   void CommitRow(request::Sequence* beam, TokenLogprobs* logprobs);
@@ -249,6 +255,7 @@ class Core {
   PromptLogprobs prompt_logprobs_;
   BeamRound beam_round_;
   std::vector<uint64_t> await_masks_;           // groups with a choice that awaits its mask
+  QueueSize preparing_;                         // of them, those that no scheduler has yet: they count as waiting
   std::array<InFlight, kMaxInFlight> flights_;  // a ring
   int first_flight_ = 0;
   int num_in_flight_ = 0;

@@ -17,8 +17,25 @@ void Core::Constrain(Group* group) {
   for (Sequence& s : group->sequences) {
     s.constraint = group->request.make_constraint();
     s.constraint->SetWake(options_.wake);
-    CHECK(s.constraint->ready()) << group->request.request_id;
+    s.awaits_mask = true;  // TakeMasks has a look in this very step
   }
+  await_masks_.push_back(group->id);
+}
+
+void Core::Enter(Group* group) {
+  group->prepares = group->constrained && group->longest_output() == 0 && group->awaits_mask();
+  if (!group->prepares) return scheduler_->Add(group);
+  preparing_.Add({1, group->prompt_len(), group->request_bytes});
+}
+
+void Core::Leave(Group* group) {
+  if (!group->prepares) return scheduler_->Remove(group);
+  StopPreparing(group);
+}
+
+void Core::StopPreparing(Group* group) {
+  group->prepares = false;
+  preparing_.Add({-1, -group->prompt_len(), -group->request_bytes});
 }
 
 void Core::Advance(Sequence* sequence, int32_t token) {
@@ -41,6 +58,10 @@ void Core::TakeMasks() {
     }
     if (!broken.ok()) {
       End(group, broken);
+    } else if (group->prepares && !group->awaits_mask()) {
+      StopPreparing(group);
+      scheduler_->Add(group);
+      EndIfTooBig(group);
     } else if (group->awaits_mask()) {
       await_masks_.push_back(id);
     }

@@ -104,6 +104,58 @@ TEST_F(CoreConstraintsTest, NothingIsDrawnWithoutItsMask) {
   EXPECT_EQ(plans_[3].decode.size(), 2u);
 }
 
+TEST_F(CoreConstraintsTest, WhoAwaitsItsGrammarHoldsUpNobody) {
+  Script script;
+  script.ready = false;
+  Submit(1, &script);
+  EXPECT_TRUE(plans_.empty());
+  EXPECT_EQ(core_.stats().num_waiting_reqs, 0);
+  Submit(2, nullptr);
+  EXPECT_EQ(plans_.size(), 2u);
+  script.ready = true;
+  Answer(plans_[0]);
+  ASSERT_EQ(plans_.size(), 3u);
+  EXPECT_EQ(plans_[2].masks.size(), 1u);
+}
+
+TEST_F(CoreConstraintsTest, AGrammarThatDoesNotCompileEndsItsRequest) {
+  Script script;
+  script.ready = false;
+  Submit(1, &script);
+  script.status = absl::InvalidArgumentError("no grammar");
+  script.ready = true;
+  Step({TickEvent{}});
+  ASSERT_EQ(actions_.ends.size(), 1u);
+  EXPECT_EQ(actions_.ends[0].status, script.status);
+  EXPECT_TRUE(plans_.empty());
+}
+
+TEST_F(CoreConstraintsTest, CancelledWhileItAwaitsItsGrammar) {
+  Script script;
+  script.ready = false;
+  Submit(1, &script);
+  Step({CancelEvent{1, ""}});
+  ASSERT_EQ(actions_.ends.size(), 1u);
+  script.ready = true;
+  Step({TickEvent{}});
+  EXPECT_TRUE(plans_.empty());
+}
+
+TEST_F(CoreConstraintsTest, AReplicaThatCameBackSmallerDoesNotStallBehindALateRequest) {
+  Script script;
+  script.ready = false;
+  Submit(1, &script);
+  Step({ReplicaDownEvent{core_.epoch(), absl::UnavailableError("gone")}});
+  ReplicaInfo info = core_.replica();
+  info.epoch = core_.epoch();
+  info.device_blocks = 0;
+  Step({ReplicaFormedEvent{info}});
+  script.ready = true;
+  Step({TickEvent{}});
+  ASSERT_EQ(actions_.ends.size(), 1u);
+  EXPECT_TRUE(absl::IsUnavailable(actions_.ends[0].status)) << actions_.ends[0].status;
+}
+
 TEST_F(CoreConstraintsTest, WhatTheGrammarCannotFollowEnds) {
   Script script;
   Submit(1, &script);

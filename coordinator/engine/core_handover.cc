@@ -66,7 +66,7 @@ std::vector<MovedGroup> Core::GiveUp(int64_t max_blocks, bool suspects) {
   for (Group* group : leaving) {
     CHECK_EQ(group->num_in_flight(), 0) << "steps of a lost replica are void";
     const int64_t num_blocks = scheduler_->WorstCaseBlocks(*group);
-    scheduler_->Remove(group);
+    Leave(group);
     live_.erase(group->request.request_id);
     const auto it = groups_.find(group->id);
     given.push_back({std::move(it->second), prompt_logprobs_.Take(group->id), num_blocks});
@@ -92,11 +92,15 @@ void Core::Adopt(MovedGroup moved, absl::Time now, Actions* actions) {
   if (!moved.prompt_logprobs.empty()) prompt_logprobs_.Add(group->id, 1, std::move(moved.prompt_logprobs));
   next_deadline_ = std::min(next_deadline_, group->request.deadline);
   if (group->constrained) AdoptConstraints(group);
-  scheduler_->Add(group);
+  Enter(group);
+  EndIfTooBig(group);
+}
+
+void Core::EndIfTooBig(Group* group) {
   const int64_t worst = scheduler_->WorstCaseBlocks(*group);
   const int64_t total = scheduler_->kv().pool().num_total();
   if (worst <= total) return;
-  End(group, absl::UnavailableError(absl::StrCat("the request's replica is lost, and another one has ", total,
+  End(group, absl::UnavailableError(absl::StrCat("the request's replica is lost, and the one that came has ", total,
                                                  " KV blocks of the ", worst, " that it may need")));
 }
 

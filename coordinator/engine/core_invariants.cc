@@ -61,7 +61,8 @@ void Core::CheckInvariants() const {
       CHECK(live_.count(group->request.request_id)) << group->request.request_id;
       const bool runs = std::find(scheduler_->running().begin(), scheduler_->running().end(), group.get()) !=
                         scheduler_->running().end();
-      CHECK_NE(runs, scheduler_->waiting().Contains(*group))
+      CHECK(!group->prepares || !runs) << group->request.request_id << " runs unprepared";
+      CHECK_NE(runs || group->prepares, scheduler_->waiting().Contains(*group))
           << group->request.request_id << " runs and waits, or neither";
     }
   }

@@ -214,6 +214,7 @@ std::map<std::string, double> Simulation::TenantsBefore() const {
   std::map<std::string, double> out;
   if (core_.scheduler() == nullptr) return out;
   core_.ForEachLive([&](const request::SequenceGroup& group) {
+    if (group.prepares) return;
     out[group.request.tenant] = core_.scheduler()->tenants().counter(group.request.tenant);
   });
   return out;

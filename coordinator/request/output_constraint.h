@@ -3,7 +3,7 @@
 //
 // Called on the engine thread; the mask is computed elsewhere, off the step path, and `wake` called from there.
 // Invariants:
-//   C1  After Advance the choice draws nothing until ready() is true again: so its token is known before its next mask
+//   C1  Before the first mask is known, and after Advance, the choice draws nothing until ready() is true again: so its token is known before its next mask
 //       is asked for, and no step is planned for it behind one that it draws in.
 //   C2  `wake` is called after ready() has become true, unless the constraint is gone by then.
 #ifndef QUIRE_COORDINATOR_REQUEST_OUTPUT_CONSTRAINT_H_

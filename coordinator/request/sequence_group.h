@@ -101,6 +101,7 @@ struct alignas(64) SequenceGroup {
   bool forked = false;                 // all choices exist; before, sequences[0] stands for all of them; beams: true
   bool ended = false;                  // OnEnd is out; kept only while samples are in flight
   bool constrained = false;            // every sequence has a constraint
+  bool prepares = false;               // no scheduler has it yet: it awaits its first masks
   uint64_t id = 0;                     // ascending with arrival
   int64_t cached_tokens = 0;           // of the prompt, found in the prefix cache at first admission
   absl::Time first_token = absl::InfiniteFuture();

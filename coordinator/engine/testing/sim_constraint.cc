@@ -9,7 +9,8 @@
 namespace quire::engine {
 namespace {
 
-constexpr double kMaskMs = 3;  // mean time that a mask takes
+constexpr double kCompileMs = 100;  // mean time of a grammar that is new
+constexpr double kMaskMs = 3;       // mean time that a mask takes
 
 struct State {
   std::vector<int32_t> output;
@@ -19,7 +20,9 @@ struct State {
 
 class SimConstraint final : public request::OutputConstraint {
  public:
-  SimConstraint(SimLoop* loop, int32_t vocab) : loop_(loop), vocab_(vocab), state_(std::make_shared<State>()) {}
+  SimConstraint(SimLoop* loop, int32_t vocab) : loop_(loop), vocab_(vocab), state_(std::make_shared<State>()) {
+    if (loop->Chance(0.5)) BecomeReadyLater(kCompileMs);
+  }
   ~SimConstraint() override { state_->wake = nullptr; }
 
   void SetWake(std::function<void()> wake) override { state_->wake = std::move(wake); }
@@ -28,11 +31,7 @@ class SimConstraint final : public request::OutputConstraint {
     CHECK(state_->ready) << "two tokens at once";
     CHECK((*mask())[token / 32] >> (token % 32) & 1) << "token " << token << " was not allowed";
     state_->output.push_back(token);
-    state_->ready = false;
-    loop_->After(loop_->Delay(kMaskMs), [state = state_] {
-      state->ready = true;
-      if (state->wake != nullptr) state->wake();
-    });
+    BecomeReadyLater(kMaskMs);
   }
 
   bool ready() const override { return state_->ready; }
@@ -43,6 +42,14 @@ class SimConstraint final : public request::OutputConstraint {
   }
 
  private:
+  void BecomeReadyLater(double ms) {
+    state_->ready = false;
+    loop_->After(loop_->Delay(ms), [state = state_] {
+      state->ready = true;
+      if (state->wake != nullptr) state->wake();
+    });
+  }
+
   SimLoop* const loop_;
   const int32_t vocab_;
   const std::shared_ptr<State> state_;
