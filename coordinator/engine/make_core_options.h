@@ -2,11 +2,14 @@
 #ifndef QUIRE_COORDINATOR_ENGINE_MAKE_CORE_OPTIONS_H_
 #define QUIRE_COORDINATOR_ENGINE_MAKE_CORE_OPTIONS_H_
 
+#include <functional>
+
 #include "coordinator/engine/core.h"
 #include "coordinator/engine/engine.h"
 
 namespace quire::engine {
 
+// `wake` as in CoreOptions.
 CoreOptions MakeCoreOptions(const EngineOptions& options, std::function<void()> wake);
 
 }  // namespace quire::engine

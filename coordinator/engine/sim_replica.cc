@@ -229,16 +229,20 @@ void SimReplica::LetGoOfUnseen(Sequence* s) {
   std::fill_n(s->blocks.begin(), end, kNoBlock);
 }
 
+void SimReplica::TakeMasks(const StepPlan& plan) {
+  masks_.clear();
+  for (const MaskItem& item : plan.masks) {
+    CHECK(masks_.emplace(item.seq, item.mask).second) << item.seq << " has two masks";
+  }
+}
+
 StepResult SimReplica::Run(const StepPlan& plan) {
   Apply(plan);
   SwapIn(plan);
   StepResult result;
   result.epoch = plan.epoch;
   result.step = plan.step;
-  masks_.clear();
-  for (const MaskItem& item : plan.masks) {
-    CHECK(masks_.emplace(item.seq, item.mask).second) << item.seq << " has two masks";
-  }
+  TakeMasks(plan);
   std::set<int32_t> written;
   std::unordered_map<uint32_t, uint64_t> past;
   for (uint32_t seq : plan.decode) CHECK(past.emplace(seq, VerifyPast(Get(seq))).second) << seq << " has two items";

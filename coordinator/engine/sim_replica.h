@@ -73,6 +73,7 @@ class SimReplica {
   int64_t FirstSeen(const Sequence& sequence) const {
     return window_ == 0 ? 0 : std::max<int64_t>(0, sequence.num_computed - window_ + 1);
   }
+  void TakeMasks(const StepPlan& plan);
   void LetGoOfUnseen(Sequence* sequence);
 
   int64_t block_size_;
