@@ -31,12 +31,12 @@ def check(manifests, binaries):
 
 
 def probe_service(probe):
-    """The grpc service that a probe asks for; of an HTTPS or TCP probe, which stands in where gRPC needs a certificate, its meaning."""
+    """The grpc service that a probe asks for; of an HTTP probe, which stands in where gRPC speaks TLS, its meaning."""
     if "grpc" in probe:
         return probe["grpc"].get("service", "")
     if "httpGet" in probe:
         return {"/health": "", "/ready": "ready"}.get(probe["httpGet"]["path"], probe["httpGet"]["path"])
-    return "tcp"
+    return "(no service)"
 
 
 def probe_port(probe, container):
@@ -53,8 +53,7 @@ def probes(manifests, binaries):
             yield f"{pods.name}: {program} needs a startup, a liveness and a readiness probe"
             continue
         services = [probe_service(p) for p in found]
-        # A rank that only peers with a certificate may talk to is probed by its port; the coordinator knows whether it works.
-        if services != ["", "", "ready"] and not (program == "worker" and services == ["tcp"] * 3):
+        if services != ["", "", "ready"]:
             yield f"{pods.name}: {program} is probed for {services}, must be alive, alive, ready"
         if found[2].get("failureThreshold", 3) != 1:
             yield f"{pods.name}: {program} must lose readiness at the first failure"

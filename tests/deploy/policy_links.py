@@ -10,7 +10,10 @@ DEFAULT_LISTEN = "127.0.0.1:7001"
 def listening_ports(program, flags):
     """Ports of a program by its flags, by the name that a container port must have."""
     if program == "worker":
-        return {"session": int(flags.get("listen", DEFAULT_LISTEN).rpartition(":")[2])}
+        ports = {"session": int(flags.get("listen", DEFAULT_LISTEN).rpartition(":")[2])}
+        if "health_listen" in flags:
+            ports["health"] = int(flags["health_listen"].rpartition(":")[2])
+        return ports
     ports = {"grpc": int(flags.get("grpc_port", 50051))}
     if "port" in flags:
         ports["http"] = int(flags["port"])
@@ -37,8 +40,9 @@ def ports(manifests, binaries):
             if name in container and probe_port(container[name], container) not in wanted.values():
                 yield f"{pods.name}: {name} asks port {probe_port(container[name], container)}, {program} listens on {wanted}"
         open_ports = allowed_ports(manifests.policies_of(pods), "ingress") - {None}
-        if open_ports != set(wanted.values()):
-            yield f"{pods.name}: network policies open {sorted(open_ports)}, {program} listens on {sorted(wanted.values())}"
+        offered = {port for name, port in wanted.items() if name != "health"}  # the kubelet needs no policy
+        if open_ports != offered:
+            yield f"{pods.name}: network policies open {sorted(open_ports)}, {program} offers {sorted(offered)}"
         for service in manifests.services_of(pods):
             for port in service["spec"]["ports"]:
                 target = port.get("targetPort", port["port"])
@@ -226,10 +230,22 @@ def scaled_to(manifests, owner):
 
 @rule
 def spread(manifests, binaries):
-    for pods, _, program in manifests.programs():
+    for pods, _, program in manifests.programs("coordinator"):
         spreads = pods.spec.get("topologySpreadConstraints", [])
         if not any(s["topologyKey"] == "kubernetes.io/hostname" and matches(s.get("labelSelector"), pods.labels) for s in spreads):
             yield f"{pods.name}: nothing spreads {program} pods over hosts"
+
+
+@rule
+def ranks_are_near(manifests, binaries):
+    for pods, _, _ in manifests.programs("worker"):
+        terms = [t["podAffinityTerm"] for t in pods.spec.get("affinity", {}).get("podAffinity", {})
+                 .get("preferredDuringSchedulingIgnoredDuringExecution", [])]
+        zone = [t for t in terms if t["topologyKey"] == "topology.kubernetes.io/zone" and matches(t["labelSelector"], pods.labels)]
+        if not zone:
+            yield f"{pods.name}: nothing keeps ranks of a group within one zone"
+        elif pods.role == "worker" and zone[0].get("matchLabelKeys") != ["leaderworkerset.sigs.k8s.io/group-key"]:
+            yield f"{pods.name}: ranks are drawn to other groups', not to their own"
 
 
 @rule
