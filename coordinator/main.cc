@@ -75,7 +75,7 @@ void StartLogging(const char* program) {
   // But for a peer that is refused in the handshake, which is an operator's news on both sides.
   gpr_set_log_function([](gpr_log_func_args* args) {
     VLOG(2) << "grpc: " << args->message;
-    LOG_IF_EVERY_N(WARNING, proto::IsHandshakeFailure(args->message), 20) << "TLS: " << args->message;
+    proto::LogHandshakeFailure(args->message);
   });
 }
 

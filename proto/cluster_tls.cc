@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "proto/pem_files.h"
@@ -25,6 +26,8 @@ namespace quire::proto {
 namespace {
 
 namespace tls = grpc::experimental;
+
+constexpr absl::Duration kSameFailurePeriod = absl::Seconds(10);
 
 absl::string_view NameOf(ClusterRole role) { return role == ClusterRole::kCoordinator ? "coordinator" : "worker"; }
 
@@ -112,8 +115,17 @@ std::shared_ptr<grpc::ChannelCredentials> CoordinatorCredentials(const ClusterTl
   return tls::TlsCredentials(options);
 }
 
-bool IsHandshakeFailure(absl::string_view line) {
-  return absl::StrContains(line, "Handshake failed") || absl::StrContains(line, "handshake failed");
+void LogHandshakeFailure(const char* line) {
+  static absl::Mutex mu(absl::kConstInit);
+  static std::string* const last = new std::string;
+  static absl::Time quiet_until = absl::InfinitePast();
+  if (!absl::StrContains(line, "Handshake failed")) return;
+  absl::MutexLock lock(&mu);
+  const absl::Time now = absl::Now();
+  if (now < quiet_until && *last == line) return;
+  *last = line;
+  quiet_until = now + kSameFailurePeriod;
+  LOG(WARNING) << "TLS: " << line;
 }
 
 }  // namespace quire::proto

@@ -52,8 +52,9 @@ std::shared_ptr<grpc::ServerCredentials> WorkerCredentials(const ClusterTlsFiles
 // For the coordinator: calls workers. Requires: CheckClusterTls.
 std::shared_ptr<grpc::ChannelCredentials> CoordinatorCredentials(const ClusterTlsFiles& files);
 
-// Whether a line of gRPC's own log says that a peer was refused in the handshake; who takes that log shows these.
-bool IsHandshakeFailure(absl::string_view line);
+// For whoever takes gRPC's own log: a line that says that a peer was refused in the handshake becomes a warning of ours,
+// the same one at most every ten seconds. Other lines are ignored. Any thread.
+void LogHandshakeFailure(const char* line);
 
 }  // namespace quire::proto
 

@@ -1,10 +1,13 @@
 // Who may be at the other end of a session, over real connections; which files a process starts with; rotation.
 #include "proto/cluster_tls.h"
 
+#include <glog/logging.h>
+#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <atomic>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -186,12 +189,26 @@ TEST_F(ClusterTlsTest, FilesAreRotatedUnderALiveSession) {
   EXPECT_TRUE(live.Echoes()) << "the session did not outlive the rotation";
 }
 
-TEST_F(ClusterTlsTest, RefusalsReachTheLogOfGrpcInAFormThatWeKnow) {
-  static std::atomic<int> failures{0};
-  gpr_set_log_function([](gpr_log_func_args* args) { failures += IsHandshakeFailure(args->message); });
+class Warnings final : public google::LogSink {
+ public:
+  Warnings() { google::AddLogSink(this); }
+  ~Warnings() override { google::RemoveLogSink(this); }
+  void send(google::LogSeverity, const char*, const char*, int, const google::LogMessageTime&, const char* message,
+            size_t size) override {
+    count += absl::StrContains(absl::string_view(message, size), "TLS: Handshake failed");
+  }
+  std::atomic<int> count{0};
+};
+
+TEST_F(ClusterTlsTest, ARefusalIsAWarningAndTheSameOneIsNotRepeated) {
+  gpr_set_log_function([](gpr_log_func_args* args) { LogHandshakeFailure(args->message); });
   Serve(ca_.Issue(kWorker), ca_.certificate());
-  EXPECT_FALSE(Connects(stranger_.Issue(kCoordinator), ca_.certificate()));
-  EXPECT_TRUE(Await([] { return failures > 0; }));
+  Warnings warnings;
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(Connects(stranger_.Issue(kCoordinator), ca_.certificate()));
+  EXPECT_TRUE(Await([&] { return warnings.count > 0; }));
+  EXPECT_FALSE(Session(port_, grpc::InsecureChannelCredentials()).Echoes());
+  EXPECT_TRUE(Await([&] { return warnings.count > 1; })) << "another reason was not told";
+  EXPECT_EQ(warnings.count, 2);
 }
 
 TEST(HasRoleTest, TheWholePathCounts) {

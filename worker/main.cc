@@ -94,7 +94,7 @@ void StartLogging(const char* program) {
   // gRPC's own lines in the same format, and on request only: its errors are a peer that left or an address in use,
   // which are reported in our words; but for one that is refused in the handshake.
   gpr_set_log_function([](gpr_log_func_args* args) {
-    LOG_IF_EVERY_N(WARNING, proto::IsHandshakeFailure(args->message), 20) << "TLS: " << args->message;
+    proto::LogHandshakeFailure(args->message);
     VLOG(args->severity == GPR_LOG_SEVERITY_ERROR ? 1 : 2) << "grpc: " << args->message;
   });
 }
@@ -169,7 +169,13 @@ std::unique_ptr<grpc::Server> Listen(const std::string& address, std::shared_ptr
                                      WorkerService* service, int* port) {
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address, std::move(credentials), port);
-  if (service != nullptr) builder.RegisterService(service);
+  // gRPC starts no server without a service of ours; this one answers UNIMPLEMENTED to all.
+  static grpc::CallbackGenericService* const nothing = new grpc::CallbackGenericService;
+  if (service != nullptr) {
+    builder.RegisterService(service);
+  } else {
+    builder.RegisterCallbackGenericService(nothing);
+  }
   builder.SetMaxReceiveMessageSize(proto::kMaxSessionMessageBytes);
   builder.SetMaxSendMessageSize(proto::kMaxSessionMessageBytes);
   // Without this two workers would share one port, and each would get every other stream.
@@ -206,10 +212,12 @@ std::vector<std::unique_ptr<grpc::Server>> ListenAll(WorkerService* service) {
     PLOG(ERROR) << "cannot write --port_file=" << port_file;
     return {};
   }
-  LOG(INFO) << "worker pid " << getpid() << " listens on " << address
-            << (absl::EndsWith(address, ":0") ? absl::StrCat(" (port ", port, ")") : "")
+  const auto at = [](const std::string& where, int bound) {
+    return absl::EndsWith(where, ":0") ? absl::StrCat(where, " (port ", bound, ")") : where;
+  };
+  LOG(INFO) << "worker pid " << getpid() << " listens on " << at(address, port)
             << (absl::GetFlag(FLAGS_cluster_certfile).empty() ? ", clear text" : ", mutual TLS");
-  if (servers.size() > 1) LOG(INFO) << "health alone on " << health_address << ", clear text, no keys";
+  if (servers.size() > 1) LOG(INFO) << "health alone on " << at(health_address, health_port) << ", clear text";
   return servers;
 }
 
