@@ -97,6 +97,8 @@ class Api {
   void Drain() { draining_.store(true, std::memory_order_relaxed); }
 
   const ApiOptions& options() const { return options_; }
+  // For reports.
+  engine::Replicas* replicas() { return engine_; }
   // To count what is the transport's; null: nothing is observed.
   metrics::Metrics* metrics() const { return options_.metrics; }
   // Of all tenants together.

@@ -94,6 +94,10 @@ TEST_F(ApiMetricsTest, ARequestLeavesItsNumbers) {
     ASSERT_TRUE(ended.ok()) << ended.status();
     ASSERT_TRUE((*ended)->WaitForNotificationWithTimeout(kPatience));
   }
+  // What the engine says of itself comes a moment later.
+  const absl::Time patience = absl::Now() + kPatience;
+  while (Value("generation_tokens_total") != 48 && absl::Now() < patience) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_EQ(Value("generation_tokens_total"), 48);
   EXPECT_EQ(Value("time_to_first_token_seconds_count"), 2);
   EXPECT_EQ(Value("inter_token_latency_seconds_count"), 2 * 2 * 11);
   EXPECT_EQ(Value("e2e_request_latency_seconds_count"), 2);
