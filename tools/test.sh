@@ -115,6 +115,24 @@ check_python() {
   echo "Python client: $p passed, $f failed"
 }
 
+# Public clients against the programs that were just built, in an environment of their own.
+check_clients() {
+  local counts p f code=0
+  if [[ $QUICK || $DRY_RUN ]]; then
+    note "public clients" skipped "--quick and --dry_run leave them out"
+    return 0
+  fi
+  counts=$(bazel_cmd build //coordinator //worker >&2 && tests/clients/test.sh) || code=$?
+  if ((code == 3)); then
+    note "public clients" skipped "pip could not install tests/clients/requirements.txt"
+    return 0
+  fi
+  read -r p _ f _ <<<"$(tail -n 1 <<<"$counts")"
+  [[ $p =~ ^[0-9]+$ && $f =~ ^[0-9]+$ ]] || p=0 f=1
+  PASSED=$((PASSED + p)) FAILED=$((FAILED + f))
+  echo "public clients: $p passed, $f failed"
+}
+
 # bazel_cmd COMMAND ARGS...: with this machine's limits; lines, not a moving picture, where nobody watches.
 bazel_cmd() {
   local -a flags=(--jobs="$(jobs)")
@@ -166,6 +184,7 @@ main() {
   run_tests "bazel tests" "${filters[@]}" //...
   check_cuda
   check_python
+  check_clients
   [[ -z $ASAN ]] || run_tests "asan tests" --config=asan "${QUICK_FILTERS[@]}" "${ASAN_TARGETS[@]}"
   finish
 }

@@ -19,6 +19,7 @@ std::string ClientName(absl::string_view field, const ClientNames& names, size_t
     return std::string(field);
   }
   if (field == "chat") return "messages";
+  if (field == "ids") return "tokens";  // of a detokenization
   if (absl::ConsumePrefix(&field, "chat.")) {
     const size_t call = field.find(".tool_calls[");
     if (call == absl::string_view::npos) return std::string(field);

@@ -153,6 +153,14 @@ TEST(TextCallsTest, Tokenize) {
   ASSERT_TRUE(chat.ok()) << chat.status();
   EXPECT_EQ(chat->chat->messages(0).content(), "x");
   EXPECT_FALSE(chat->chat->add_generation_prompt());
+  const auto renamed = [](const ClientNames& names, const char* field) {
+    const absl::Status status = frontend::FieldError(absl::StatusCode::kInvalidArgument, field, "is wrong.");
+    return frontend::ErrorField(InClientNames(status, names, 0));
+  };
+  EXPECT_EQ(renamed(text->names, "text"), "prompt");
+  EXPECT_EQ(renamed(chat->names, "chat.messages[0].role"), "messages[0].role");
+  EXPECT_EQ(renamed(chat->names, "chat"), "messages");
+  EXPECT_EQ(renamed(ParseDetokenize(R"({"tokens": [1]})")->names, "ids"), "tokens");
   EXPECT_EQ(frontend::ErrorField(ParseTokenize("{}").status()), "prompt");
   EXPECT_EQ(frontend::ErrorField(ParseTokenize(R"({"prompt": "a", "messages": []})").status()), "prompt");
   EXPECT_EQ(frontend::ErrorField(ParseTokenize(R"({"prompt": "a", "chat_template": "t"})").status()), "chat_template");

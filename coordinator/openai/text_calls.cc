@@ -27,6 +27,7 @@ absl::StatusOr<TokenizeCall> ParseTokenize(absl::string_view body) {
     fields.RefuseUnless("continue_final_message", !fields.Bool("continue_final_message").value_or(false),
                         "is not served yet; leave it unset.");
     if (special.value_or(false)) fields.Fail("add_special_tokens", "must be false: the model's template writes them.");
+    call.names.endpoint = Endpoint::kChat;
     ReadChatInput(&fields, &call.chat.emplace());
   } else if (const std::string* prompt = fields.String("prompt")) {
     call.request.set_text(*prompt);

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "coordinator/openai/call.h"
 #include "proto/generate.pb.h"
 
 namespace quire::openai {
@@ -18,6 +19,7 @@ namespace quire::openai {
 // POST /tokenize: {"prompt": text}, or {"messages": [...]} as in a chat completion.
 struct TokenizeCall {
   std::string model;  // empty: not named
+  ClientNames names;  // for InClientNames
   v1::TokenizeRequest request;
   std::optional<v1::ChatInput> chat;  // set for messages; `request` is empty then
 };
@@ -27,6 +29,7 @@ std::string TokenizeBody(const std::vector<uint32_t>& ids, int64_t max_model_len
 // POST /detokenize: {"tokens": ids}. Special tokens are shown unless skip_special_tokens says otherwise.
 struct DetokenizeCall {
   std::string model;
+  ClientNames names;
   v1::DetokenizeRequest request;
 };
 absl::StatusOr<DetokenizeCall> ParseDetokenize(absl::string_view body);

@@ -23,7 +23,8 @@ using nlohmann::json;
 using quire::v1::GenerateResponse;
 
 constexpr uint32_t kAnsweredMax = 3;  // prompts, and choices of each
-constexpr size_t kPieceBytes = 7;
+constexpr size_t kPieceBytes = 7;     // of a stream; more of a long text, so that
+constexpr size_t kPiecesMax = 64;     // it has no more of them
 
 void CheckRefusal(const absl::Status& status) {
   CHECK(absl::IsInvalidArgument(status)) << status;
@@ -76,8 +77,9 @@ std::string InOnePiece(const quire::openai::AnswerOptions& options, const std::s
 std::string AsAStream(const quire::openai::AnswerOptions& options, const std::string& text, Said* said) {
   quire::openai::Answer answer(options, {"r", "m", 1});
   std::string bytes;
+  const size_t piece = std::max(kPieceBytes, text.size() / kPiecesMax);
   for (size_t begin = 0; begin < text.size();) {
-    size_t end = std::min(text.size(), begin + kPieceBytes);
+    size_t end = std::min(text.size(), begin + piece);
     while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) ++end;
     GenerateResponse response;
     response.mutable_chunk()->set_text(text.substr(begin, end - begin));
