@@ -51,6 +51,7 @@ struct ClientNames {
   std::string max_tokens = "max_tokens";            // or max_completion_tokens
   std::string logprobs = "logprobs";                // or top_logprobs
   std::string prompt_logprobs = "prompt_logprobs";  // or logprobs, if echo asks for them
+  std::string constraint = "response_format";       // the field that asks for one
   bool batch = false;                               // the prompt is a list of prompts
 };
 

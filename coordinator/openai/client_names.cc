@@ -16,6 +16,10 @@ std::string ClientName(absl::string_view field, const ClientNames& names, size_t
     if (field == "max_tokens") return names.max_tokens;
     if (field == "logprobs") return names.logprobs;
     if (field == "prompt_logprobs") return names.prompt_logprobs;
+    for (const absl::string_view kind :
+         {"json_schema", "json_object", "regex", "grammar", "structural_tag", "choice"}) {
+      if (absl::StartsWith(field, kind)) return names.constraint;
+    }
     return std::string(field);
   }
   if (field == "chat") return "messages";

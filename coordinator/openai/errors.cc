@@ -53,7 +53,7 @@ int HttpStatus(const absl::Status& status) {
     case absl::StatusCode::kCancelled:
       return 499;
     case absl::StatusCode::kUnimplemented:
-      return 501;
+      return frontend::ErrorField(status).empty() ? 501 : 400;
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kAborted:
       return 503;

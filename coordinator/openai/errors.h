@@ -4,8 +4,9 @@
 //
 //   status                                          HTTP  type                   code
 //   INVALID_ARGUMENT, OUT_OF_RANGE                  400   invalid_request_error  null, context_length_exceeded
-//   FAILED_PRECONDITION; RESOURCE_EXHAUSTED of a    400   invalid_request_error  null
-//   field: the same request can never be served
+//   FAILED_PRECONDITION; RESOURCE_EXHAUSTED and     400   invalid_request_error  null
+//   UNIMPLEMENTED of a field: the same request will
+//   never be served here
 //   UNAUTHENTICATED                                 401   invalid_request_error  invalid_api_key
 //   PERMISSION_DENIED                               403   invalid_request_error  null
 //   NOT_FOUND                                       404   invalid_request_error  model_not_found if of the model

@@ -112,8 +112,6 @@ INSTANTIATE_TEST_SUITE_P(
                       Refused{R"("echo": true)", "echo", "not served yet"},
                       Refused{R"("add_special_tokens": true)", "add_special_tokens", "must be false"},
                       Refused{R"("chat_template": "x")", "chat_template", "never taken from a client"},
-                      Refused{R"("response_format": {"type": "json_schema", "json_schema": {}})", "response_format",
-                              "not served yet"},
                       Refused{R"("stream": true, "prompt_logprobs": 0)", "prompt_logprobs", "cannot be streamed"},
                       Refused{R"("tools": {})", "tools", "must be a list"},
                       Refused{R"("chat_template_kwargs": [])", "chat_template_kwargs", "must be an object"}));

@@ -8,6 +8,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/openai/constraint.h"
 
 namespace quire::openai {
 namespace {
@@ -95,12 +96,6 @@ void ReadBeams(Fields* fields, v1::SamplingParams* out) {
   }
 }
 
-bool IsText(const Json* format) {
-  if (format == nullptr || !format->is_object()) return false;
-  const auto type = format->find("type");
-  return type != format->end() && type->is_string() && type->get_ref<const std::string&>() == "text";
-}
-
 }  // namespace
 
 void ReadSampling(Fields* fields, Call* call, v1::SamplingParams* out) {
@@ -109,6 +104,7 @@ void ReadSampling(Fields* fields, Call* call, v1::SamplingParams* out) {
   ReadText(fields, call, out);
   ReadLogitBias(fields, out);
   ReadBeams(fields, out);
+  ReadConstraint(fields, call, out);
   for (std::string& word : fields->Strings("bad_words")) out->add_bad_words(std::move(word));
   for (const uint32_t id : fields->Ids("allowed_token_ids")) out->add_allowed_token_ids(id);
 }
@@ -143,10 +139,7 @@ void RefuseUnserved(Fields* fields) {
   fields->Refuse("chat_template", kServers);
   fields->Refuse("cache_salt", kServers);
   constexpr char kNotYet[] = "is not served yet; leave it unset.";
-  fields->RefuseUnless("response_format", IsText(fields->Find("response_format")),
-                       R"(must be {"type": "text"}: constrained output is not served yet.)");
-  for (const char* name : {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
-                           "logits_processors", "prompt_embeds", "mm_processor_kwargs", "return_token_ids"}) {
+  for (const char* name : {"logits_processors", "prompt_embeds", "mm_processor_kwargs", "return_token_ids"}) {
     const Json* value = fields->Find(name);
     const bool harmless = value != nullptr && (value->empty() || (value->is_boolean() && !value->get<bool>()));
     fields->RefuseUnless(name, harmless, kNotYet);
