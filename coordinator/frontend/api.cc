@@ -201,6 +201,10 @@ void Api::Abort(const v1::AbortRequest& in, const access::Caller& caller) {
 }
 
 absl::Status Api::Tokenize(const v1::TokenizeRequest& in, v1::TokenizeResponse* out) const {
+  if (in.has_chat()) {
+    if (!in.has_text()) return TokenizeChat(in.chat(), out);
+    return FieldError(absl::StatusCode::kInvalidArgument, "text", "must be unset where there is a chat.");
+  }
   if (tokenizer_ == nullptr) return NoTokenizer("text");
   const bool add_special = in.has_add_special_tokens() ? in.add_special_tokens() : true;
   const absl::StatusOr<std::vector<int32_t>> ids = EncodeText(in.text(), add_special);
@@ -216,6 +220,7 @@ absl::Status Api::TokenizeChat(const v1::ChatInput& in, v1::TokenizeResponse* ou
   const absl::StatusOr<std::vector<int32_t>> ids = EncodeText(prompt->text, prompt->add_special_tokens);
   if (!ids.ok()) return WithErrorField(ids.status(), "chat");
   out->mutable_ids()->Add(ids->begin(), ids->end());
+  out->set_text(prompt->text);
   return absl::OkStatus();
 }
 

@@ -1,6 +1,7 @@
 // Conversations through the real processes: the operator's template makes the prompt, on the wire and from the command line's client.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -54,6 +55,18 @@ TEST(ChatTest, TheTemplateMakesThePromptAndNothingIsAddedToIt) {
   const auto& prompt = told.choices[0].prompt_token_ids();
   EXPECT_EQ(std::vector<uint32_t>(prompt.begin(), prompt.end()),
             std::vector<uint32_t>(ids.ids().begin(), ids.ids().end()));
+
+  quire::v1::TokenizeRequest conversation;
+  *conversation.mutable_chat() = chat.chat();
+  quire::v1::TokenizeResponse rendered;
+  grpc::ClientContext context2, context3;
+  ASSERT_TRUE(cluster.stub()->Tokenize(&context2, conversation, &rendered).ok());
+  EXPECT_EQ(rendered.text(), text.text());
+  EXPECT_EQ(rendered.ids().size(), ids.ids().size());
+  EXPECT_TRUE(std::equal(ids.ids().begin(), ids.ids().end(), rendered.ids().begin()));
+  conversation.set_text("x");
+  EXPECT_EQ(cluster.stub()->Tokenize(&context3, conversation, &rendered).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
 
   quire::v1::GenerateRequest same = Request();
   same.mutable_tokenized()->mutable_input_ids()->CopyFrom(ids.ids());

@@ -65,7 +65,7 @@ class JobMaker:
              tools: Optional[Sequence[Mapping[str, Any]]] = None, chat_template_kwargs: Optional[Mapping[str, Any]] = None,
              request_id: Optional[str] = None) -> Job:
         job = self._job(params, request_id)
-        _requests.set_chat(messages, job.request, add_generation_prompt=add_generation_prompt, tools=tools,
+        _requests.set_chat(messages, job.request.chat, add_generation_prompt=add_generation_prompt, tools=tools,
                            chat_template_kwargs=chat_template_kwargs)
         return job
 

@@ -105,14 +105,14 @@ def _add_message(message: Message, out: pb.ChatInput) -> None:
                           arguments=arguments if isinstance(arguments, str) else json.dumps(arguments))
 
 
-def set_chat(messages: Sequence[Message], out: pb.GenerateRequest, *, add_generation_prompt: bool = True,
+def set_chat(messages: Sequence[Message], out: pb.ChatInput, *, add_generation_prompt: bool = True,
              tools: Optional[Sequence[Mapping[str, Any]]] = None, chat_template_kwargs: Optional[Mapping[str, Any]] = None) -> None:
-    out.chat.SetInParent()
+    out.SetInParent()
     for message in messages:
-        _add_message(message, out.chat)
+        _add_message(message, out)
     if tools:
-        out.chat.tools = json.dumps(list(tools))
+        out.tools = json.dumps(list(tools))
     if not add_generation_prompt:
-        out.chat.add_generation_prompt = False
+        out.add_generation_prompt = False
     if chat_template_kwargs:
-        out.chat.chat_template_kwargs = json.dumps(dict(chat_template_kwargs))
+        out.chat_template_kwargs = json.dumps(dict(chat_template_kwargs))

@@ -155,7 +155,8 @@ class AsyncLLM:
                 if ids is not None:
                     assembler.echoed_text = await self.decode(ids, job.params.skip_special_tokens)
                     if is_chat:
-                        assembler.output.prompt = await self.decode(ids, False)
+                        rendered = await self._call("Tokenize", pb.TokenizeRequest(chat=job.request.chat))
+                        assembler.output.prompt = rendered.text
                 news = assembler.add(response)
                 if kind != RequestOutputKind.FINAL_ONLY or assembler.finished:
                     yield view(assembler, news, kind)

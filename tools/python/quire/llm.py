@@ -155,7 +155,7 @@ class LLM:
             assembler.add(response)
         output = assembler.output
         if job.request.HasField("chat") and output.prompt_token_ids is not None:
-            output.prompt = self._text(output.prompt_token_ids, False)
+            output.prompt = self._client.call("Tokenize", pb.TokenizeRequest(chat=job.request.chat)).text
         return output
 
     def _text(self, ids: Sequence[int], skip_special_tokens: bool) -> str:

@@ -1,10 +1,11 @@
 """The server's tokenizer, over RPC. The methods that scripts use of Hugging Face's."""
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 from quire._client import Client
 from quire._proto import generate_pb2 as pb
+from quire._requests import Message, set_chat
 
 
 class Tokenizer:
@@ -30,6 +31,14 @@ class Tokenizer:
 
     def batch_decode(self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False) -> List[str]:
         return [self.decode(ids, skip_special_tokens) for ids in sequences]
+
+    def apply_chat_template(self, conversation: Sequence[Message], tools: Optional[Sequence[Mapping[str, Any]]] = None,
+                            add_generation_prompt: bool = False, tokenize: bool = True, **chat_template_kwargs: Any) -> Union[str, List[int]]:
+        """The prompt that the model's template makes of a conversation: its ids, or with tokenize=False its text."""
+        request = pb.TokenizeRequest()
+        set_chat(conversation, request.chat, add_generation_prompt=add_generation_prompt, tools=tools, chat_template_kwargs=chat_template_kwargs)
+        made = self._client.call("Tokenize", request)
+        return list(made.ids) if tokenize else str(made.text)
 
     def __call__(self, text: Union[str, Sequence[str]], add_special_tokens: bool = True) -> Dict[str, Any]:
         if isinstance(text, str):

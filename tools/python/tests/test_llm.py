@@ -98,6 +98,10 @@ def test_chat(chat_llm):
     output = chat_llm.chat(conversation, GREEDY, use_tqdm=False)[0]
     assert output.prompt == "system: Be kind.\nuser: Who\nare you?\nassistant:"
     assert output.outputs[0].text == chat_llm.get_tokenizer().decode(output.outputs[0].token_ids, skip_special_tokens=True) != ""
+    tokenizer = chat_llm.get_tokenizer()
+    assert tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False) == output.prompt
+    assert tokenizer.apply_chat_template(conversation, add_generation_prompt=True) == output.prompt_token_ids
+    assert tokenizer.apply_chat_template(conversation, tokenize=False).endswith("are you?\n")
     many = chat_llm.chat([conversation, conversation[1:]], GREEDY, use_tqdm=False, tools=[{"type": "function", "function": {"name": "f"}}],
                          add_generation_prompt=False)
     assert many[0].prompt == "system: Be kind.\nuser: Who\nare you?\n1 tools\n" and many[1].prompt == "user: Who\nare you?\n1 tools\n"

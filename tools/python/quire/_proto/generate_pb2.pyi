@@ -266,7 +266,7 @@ class GetModelInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelInfoResponse(_message.Message):
-    __slots__ = ["architectures", "bos_token_id", "default_sampling_params_json", "eos_token_ids", "max_context_length", "model_path", "model_type", "served_model_name", "vocab_size"]
+    __slots__ = ["architectures", "bos_token_id", "default_sampling_params_json", "eos_token_ids", "max_context_length", "model_path", "model_type", "served_model_name", "vocab_size", "weight_sparsity"]
     ARCHITECTURES_FIELD_NUMBER: _ClassVar[int]
     BOS_TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_SAMPLING_PARAMS_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -276,6 +276,7 @@ class GetModelInfoResponse(_message.Message):
     MODEL_TYPE_FIELD_NUMBER: _ClassVar[int]
     SERVED_MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
     VOCAB_SIZE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_SPARSITY_FIELD_NUMBER: _ClassVar[int]
     architectures: _containers.RepeatedScalarFieldContainer[str]
     bos_token_id: int
     default_sampling_params_json: str
@@ -285,7 +286,8 @@ class GetModelInfoResponse(_message.Message):
     model_type: str
     served_model_name: str
     vocab_size: int
-    def __init__(self, model_path: _Optional[str] = ..., max_context_length: _Optional[int] = ..., vocab_size: _Optional[int] = ..., served_model_name: _Optional[str] = ..., model_type: _Optional[str] = ..., architectures: _Optional[_Iterable[str]] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., bos_token_id: _Optional[int] = ..., default_sampling_params_json: _Optional[str] = ...) -> None: ...
+    weight_sparsity: float
+    def __init__(self, model_path: _Optional[str] = ..., max_context_length: _Optional[int] = ..., vocab_size: _Optional[int] = ..., served_model_name: _Optional[str] = ..., model_type: _Optional[str] = ..., architectures: _Optional[_Iterable[str]] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., bos_token_id: _Optional[int] = ..., default_sampling_params_json: _Optional[str] = ..., weight_sparsity: _Optional[float] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = []
@@ -466,18 +468,22 @@ class TokenLogprob(_message.Message):
     def __init__(self, token_id: _Optional[int] = ..., logprob: _Optional[float] = ..., token: _Optional[str] = ...) -> None: ...
 
 class TokenizeRequest(_message.Message):
-    __slots__ = ["add_special_tokens", "text"]
+    __slots__ = ["add_special_tokens", "chat", "text"]
     ADD_SPECIAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CHAT_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     add_special_tokens: bool
+    chat: ChatInput
     text: str
-    def __init__(self, text: _Optional[str] = ..., add_special_tokens: bool = ...) -> None: ...
+    def __init__(self, text: _Optional[str] = ..., add_special_tokens: bool = ..., chat: _Optional[_Union[ChatInput, _Mapping]] = ...) -> None: ...
 
 class TokenizeResponse(_message.Message):
-    __slots__ = ["ids"]
+    __slots__ = ["ids", "text"]
     IDS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    text: str
+    def __init__(self, ids: _Optional[_Iterable[int]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class TokenizedInput(_message.Message):
     __slots__ = ["input_ids", "original_text"]
