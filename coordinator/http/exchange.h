@@ -6,7 +6,8 @@
 //   X1  An exchange has exactly one answer: Reply, or StartEvents and then End.
 //   X2  What waits for a client that reads slowly is bounded by its producer: one WriteEvents at a time, and news that come
 //       meanwhile join the next one (as in GenerateStream).
-//   X3  `on_gone` is called at most once, and never after the answer has ended.
+//   X3  `on_gone` is called at most once, on the thread of Post, and never after the end of the answer was handled there.
+//   X4  An exchange that nobody holds any more and that has no answer is answered 500.
 #ifndef QUIRE_COORDINATOR_HTTP_EXCHANGE_H_
 #define QUIRE_COORDINATOR_HTTP_EXCHANGE_H_
 
@@ -42,6 +43,12 @@ class Exchange {
   virtual ~Exchange() = default;
 
   virtual const Request& request() const = 0;
+  // Frees the memory of the request's body, which is empty from here on. Call it once the body is parsed: an exchange may
+  // live long. Requires: the caller alone looks at the request.
+  virtual void ForgetBody() = 0;
+
+  // Runs `task` on the thread that writes this exchange's answer, not before this call has returned.
+  virtual void Post(std::function<void()> task) = 0;
 
   // The whole answer. Requires: nothing was answered yet.
   virtual void Reply(int status, absl::string_view content_type, std::string body, Headers extra = {}) = 0;

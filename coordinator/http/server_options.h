@@ -1,0 +1,39 @@
+// The limits of the HTTP edge. Plain data.
+#ifndef QUIRE_COORDINATOR_HTTP_SERVER_OPTIONS_H_
+#define QUIRE_COORDINATOR_HTTP_SERVER_OPTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace quire::http {
+
+struct HttpServerOptions {
+  std::string host = "127.0.0.1";
+  int port = 8000;  // 0 = any free port, see HttpServer::port
+  int num_threads = 2;
+  int max_connections = 4096;
+  std::vector<std::string> allowed_origins;  // see Gate
+
+  size_t max_header_bytes = 16 << 10;
+  uint64_t max_body_bytes = 4 << 20;
+  // Bodies that are received or not parsed yet, of all connections together.
+  int64_t max_body_bytes_together = 256 << 20;
+  // A body up to this is handled on the thread that read it, a larger one by the pool.
+  size_t inline_body_bytes = 16 << 10;
+  int pool_threads = 2;
+  size_t pool_queue_max = 256;
+
+  absl::Duration header_timeout = absl::Seconds(10);  // from its first byte, or from the connection's start
+  absl::Duration body_timeout = absl::Seconds(60);
+  absl::Duration idle_timeout = absl::Seconds(75);   // between requests
+  absl::Duration stall_timeout = absl::Seconds(30);  // a client that takes nothing of what is written for it
+  absl::Duration ping_period = absl::Seconds(15);    // of silence in a stream
+};
+
+}  // namespace quire::http
+
+#endif  // QUIRE_COORDINATOR_HTTP_SERVER_OPTIONS_H_
