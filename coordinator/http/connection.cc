@@ -122,6 +122,7 @@ void Connection::NextRequest() {
   parser_->header_limit(static_cast<uint32_t>(shared_->options.max_header_bytes));
   parser_->body_limit(shared_->options.max_body_bytes);
   head_only_ = false;
+  header_bytes_ = 0;
   if (input_.empty()) std::string().swap(input_);
   if (!reading_) std::string().swap(read_buffer_);
   state_ = State::kIdle;
@@ -140,6 +141,9 @@ void Connection::Feed() {
     error_code error;
     const size_t used = parser_->put(boost::asio::buffer(input_), error);
     input_.erase(0, used);
+    if (state_ == State::kHeader) header_bytes_ += used;
+    // The parser counts what it has not taken yet.
+    if (header_bytes_ > shared_->options.max_header_bytes) error = beast_http::error::header_limit;
     if (error && error != beast_http::error::need_more) return OnParseError(error);
     if (state_ == State::kHeader && parser_->is_header_done()) OnHeader();
     if (state_ != State::kBody && state_ != State::kHeader) return;

@@ -118,6 +118,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   std::string read_buffer_;  // of the read that is outstanding
   std::string input_;        // read, not parsed yet
   std::optional<Parser> parser_;
+  size_t header_bytes_ = 0;         // of the request at hand
   std::optional<Verdict> verdict_;  // on the request at hand
   std::unique_ptr<Request> request_;
   int64_t body_bytes_ = 0;  // of it, counted in shared_

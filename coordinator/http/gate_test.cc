@@ -145,10 +145,11 @@ TEST(GateTest, TraceparentIsTakenIfItIsWellFormed) {
   EXPECT_TRUE(IsTraceparent("cc" + good.substr(2) + "-more"));
   const Gate gate(Routes(), nullptr, {});
   EXPECT_EQ(Ask(gate, "GET", "/open", {{"traceparent", good}}).request.traceparent, good);
-  for (const std::string& bad : {std::string(), good.substr(1), good + "-more", good + "x", "ff" + good.substr(2),
-                                 "0A" + good.substr(2), "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-                                 "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-                                 "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"}) {
+  for (const std::string& bad :
+       std::vector<std::string>{std::string(), good.substr(1), good + "-more", good + "x", "ff" + good.substr(2),
+                                "0A" + good.substr(2), "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+                                "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+                                "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"}) {
     EXPECT_FALSE(IsTraceparent(bad)) << bad;
     EXPECT_EQ(Ask(gate, "GET", "/open", {{"traceparent", bad}}).request.traceparent, "");
   }

@@ -80,6 +80,7 @@ class HttpServer::Impl {
   void Drain() { shared_.draining = true; }
   int port() const { return port_; }
   int num_connections() const { return shared_.num_connections; }
+  int64_t body_bytes() const { return shared_.body_bytes; }
 
  private:
   struct ServedLoop : Loop {
@@ -239,6 +240,7 @@ HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() { Shutdown(absl::ZeroDuration()); }
 int HttpServer::port() const { return impl_->port(); }
 int HttpServer::num_connections() const { return impl_->num_connections(); }
+int64_t HttpServer::body_bytes() const { return impl_->body_bytes(); }
 void HttpServer::Drain() { impl_->Drain(); }
 void HttpServer::Shutdown(absl::Duration grace) { impl_->Shutdown(grace); }
 

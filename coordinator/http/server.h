@@ -10,6 +10,7 @@
 #ifndef QUIRE_COORDINATOR_HTTP_SERVER_H_
 #define QUIRE_COORDINATOR_HTTP_SERVER_H_
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -34,6 +35,8 @@ class HttpServer {
   int port() const;
 
   int num_connections() const;
+  // Of bodies that are received or not parsed yet.
+  int64_t body_bytes() const;
 
   // From here on every answer is the last of its connection, so that clients go elsewhere. Idempotent.
   void Drain();

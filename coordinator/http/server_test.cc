@@ -380,17 +380,15 @@ TEST_F(HttpServerTest, BodiesTogetherHaveALimit) {
   HttpClient first(port());
   ASSERT_TRUE(
       first.Send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n" + std::string(800000, 'x')));
+  ASSERT_TRUE(WaitFor([this] { return server_->body_bytes() == 800000; }));
   HttpClient second(port());
-  Response refused;
-  ASSERT_TRUE(WaitFor([&] {
-    HttpClient client(port());
-    refused = client.Ask(Post("/echo", std::string(300000, 'y')));
-    return refused.status == 503;
-  }));
+  const Response refused = HttpClient(port()).Ask(Post("/echo", std::string(300000, 'y')));
+  EXPECT_EQ(refused.status, 503);
   EXPECT_EQ(refused.headers.count("retry-after"), 1u);
   ASSERT_TRUE(first.Send(std::string(100000, 'x')));
   EXPECT_EQ(first.Read().body.size(), 900000u);
   EXPECT_EQ(second.Ask(Post("/echo", std::string(300000, 'y'))).status, 200) << "what is answered counts no more";
+  EXPECT_TRUE(WaitFor([this] { return server_->body_bytes() == 0; }));
 }
 
 TEST_F(HttpServerTest, ShutdownLetsAnAnswerEndAndClosesTheIdle) {
