@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "coordinator/cluster/worker_addresses.h"
 #include "proto/cluster_tls.h"
@@ -34,6 +35,14 @@ ABSL_FLAG(bool, skip_tokenizer_init, false,
 ABSL_FLAG(
     std::string, host, "127.0.0.1",
     "Address to listen on. Another than loopback needs --api_key_file, --ssl_ca_certs or --allow_unauthenticated.");
+ABSL_FLAG(int32_t, port, 8000,
+          "Port of the HTTP API (OpenAI's, and what probes and people look at); 0 takes a free one (see "
+          "--http_port_file), -1 serves none.");
+ABSL_FLAG(std::string, http_port_file, "", "File that receives the HTTP port, as --port_file the other one.");
+ABSL_FLAG(int32_t, max_connections, 4096, "HTTP connections at most; more are refused with 503.");
+ABSL_FLAG(std::string, allowed_origins, "",
+          "Origins whose pages may call the HTTP API from a browser, separated by commas (https://chat.example); * = "
+          "all; empty = only pages that this server serves.");
 ABSL_FLAG(int32_t, grpc_port, 50051, "Port of the gRPC API; 0 takes a free one (see --port_file).");
 ABSL_FLAG(std::string, api_key_file, "",
           "File with the keys that may call, one line per key (the tool api_key makes them): every call then needs "
@@ -255,7 +264,9 @@ absl::Status CheckFlags() {
     const char* name;
     int64_t value, least, most;
   } ranges[] = {
+      {"port", absl::GetFlag(FLAGS_port), -1, 65535},
       {"grpc_port", absl::GetFlag(FLAGS_grpc_port), 0, 65535},
+      {"max_connections", absl::GetFlag(FLAGS_max_connections), 1, 1 << 20},
       {"tensor_parallel_size", absl::GetFlag(FLAGS_tensor_parallel_size), 0, cluster::kMaxWorkers},
       {"worker_threads", absl::GetFlag(FLAGS_worker_threads), 0, 1024},
       {"max_model_len", absl::GetFlag(FLAGS_max_model_len), 0, 16 << 20},
@@ -395,6 +406,15 @@ frontend::ApiOptions ApiOptions() {
   options.max_num_batched_tokens = absl::GetFlag(FLAGS_max_num_batched_tokens);
   options.peak_bandwidth_gbs = absl::GetFlag(FLAGS_peak_bandwidth_gbs);
   options.peak_tflops = absl::GetFlag(FLAGS_peak_tflops);
+  return options;
+}
+
+http::HttpServerOptions HttpOptions() {
+  http::HttpServerOptions options;
+  options.host = absl::GetFlag(FLAGS_host);
+  options.port = absl::GetFlag(FLAGS_port);
+  options.max_connections = absl::GetFlag(FLAGS_max_connections);
+  options.allowed_origins = absl::StrSplit(absl::GetFlag(FLAGS_allowed_origins), ',', absl::SkipWhitespace());
   return options;
 }
 

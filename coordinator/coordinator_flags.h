@@ -11,6 +11,7 @@
 #include "coordinator/engine/engine.h"
 #include "coordinator/frontend/api_options.h"
 #include "coordinator/frontend/server.h"
+#include "coordinator/http/server_options.h"
 
 namespace quire {
 
@@ -32,6 +33,8 @@ absl::StatusOr<std::vector<cluster::GrpcWorkerGroupOptions>> GroupOptions();
 engine::EngineOptions EngineOptions();
 frontend::ApiOptions ApiOptions();
 frontend::ServerOptions ServerOptions();
+// Requires: --port is not -1.
+http::HttpServerOptions HttpOptions();
 
 }  // namespace quire
 

@@ -1,5 +1,5 @@
-// The coordinator process: the replicas of workers, the engines that drive them, and the gRPC edge. The only place that
-// constructs concrete types.
+// The coordinator process: the replicas of workers, the engines that drive them, and the edges, gRPC and HTTP. The only
+// place that constructs concrete types.
 //
 // Threads: main starts everything and then waits for signals and for the engine to give up.
 // Order: SIGPIPE off, flags, engines (which begin to form their replicas), tokenizer meanwhile, listen, serve. Health
@@ -37,6 +37,8 @@
 #include "coordinator/engine/replicas.h"
 #include "coordinator/frontend/api.h"
 #include "coordinator/frontend/server.h"
+#include "coordinator/http/endpoints.h"
+#include "coordinator/http/server.h"
 #include "coordinator/metrics/metrics.h"
 #include "coordinator/text/chat/chat_format.h"
 #include "coordinator/text/tokenizer.h"
@@ -46,18 +48,22 @@ ABSL_DECLARE_FLAG(std::string, model);
 ABSL_DECLARE_FLAG(std::string, tokenizer);
 ABSL_DECLARE_FLAG(std::string, chat_template);
 ABSL_DECLARE_FLAG(bool, skip_tokenizer_init);
+ABSL_DECLARE_FLAG(int32_t, port);
 ABSL_DECLARE_FLAG(std::string, port_file);
+ABSL_DECLARE_FLAG(std::string, http_port_file);
 ABSL_DECLARE_FLAG(absl::Duration, shutdown_timeout);
 
 namespace quire {
 namespace {
 
 constexpr char kUsage[] =
-    "Quire's coordinator: serves a model from tensor-parallel workers over gRPC.\n\n"
+    "Quire's coordinator: serves a model from tensor-parallel workers over gRPC and HTTP.\n\n"
     "  coordinator --model=DIR --workers=local:2                      two workers on this machine\n"
     "  coordinator --model=DIR --workers=10.0.0.2:7001,10.0.0.3:7001  workers that run already (worker "
     "--listen=...)\n\n"
     "--flagfile=FILE reads flags from a file. Health (grpc.health.v1): \"\" = alive, \"ready\" = steps make progress.";
+
+constexpr absl::Duration kLastWords = absl::Seconds(2);
 
 // Everything that main builds, in the order of construction: each part uses only those above it.
 struct Process {
@@ -66,6 +72,7 @@ struct Process {
   std::unique_ptr<engine::Replicas> engine;
   std::unique_ptr<frontend::Api> api;
   std::unique_ptr<frontend::Server> server;
+  std::unique_ptr<http::HttpServer> http;  // null: --port=-1
 };
 
 void StartLogging(const char* program) {
@@ -104,6 +111,19 @@ absl::Status LoadChatFormat(const std::string& model_dir, frontend::ApiOptions* 
   if (!none) LOG(WARNING) << "no conversations: " << format.status().message();
   options->no_chat_reason = none ? "the model has no chat template (--chat_template gives one)"
                                  : "the model's chat template cannot be used, see the coordinator's log";
+  return absl::OkStatus();
+}
+
+absl::Status StartHttp(const EdgeAccess& edges, Process* process) {
+  if (absl::GetFlag(FLAGS_port) < 0) return absl::OkStatus();
+  http::HttpServerOptions options = HttpOptions();
+  options.tls = edges.tls;
+  absl::StatusOr<std::unique_ptr<http::HttpServer>> server =
+      http::HttpServer::Start(options, http::ApiRoutes(process->api.get()), edges.keys);
+  if (!server.ok()) return server.status();
+  process->http = *std::move(server);
+  LOG(INFO) << "listening on " << options.host << ":" << process->http->port() << " for HTTP (" << edges.description
+            << ")";
   return absl::OkStatus();
 }
 
@@ -150,16 +170,15 @@ absl::Status StartAll(Process* process) {
   process->server = *std::move(server);
   LOG(INFO) << "listening on " << server_options.host << ":" << process->server->port() << " for gRPC ("
             << edges->description << "); the model is loading";
-  return absl::OkStatus();
+  return StartHttp(*edges, process);
 }
 
-absl::Status WritePortFile(int port) {
-  const std::string path = absl::GetFlag(FLAGS_port_file);
+absl::Status WritePortFile(const char* flag, const std::string& path, int port) {
   if (path.empty()) return absl::OkStatus();
   const std::string part = absl::StrCat(path, ".", getpid(), ".part");
   std::ofstream(part) << port << "\n";
   if (std::rename(part.c_str(), path.c_str()) == 0) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat("--port_file=", path, ": ", strerror(errno)));
+  return absl::InternalError(absl::StrCat("--", flag, "=", path, ": ", strerror(errno)));
 }
 
 // Serves until a signal comes (OK) or all engines have given up on their replicas.
@@ -179,7 +198,12 @@ absl::Status Serve(Process* process, const sigset_t& signals) {
     if (announced || !process->engine->Ready()) continue;
     announced = true;
     LOG(INFO) << "ready to serve '" << ServedModelName() << "'";
-    const absl::Status written = WritePortFile(process->server->port());
+    // Whoever waits for the last of them finds both.
+    absl::Status written = absl::OkStatus();
+    if (process->http != nullptr) {
+      written = WritePortFile("http_port_file", absl::GetFlag(FLAGS_http_port_file), process->http->port());
+    }
+    if (written.ok()) written = WritePortFile("port_file", absl::GetFlag(FLAGS_port_file), process->server->port());
     if (!written.ok()) return written;
   }
 }
@@ -194,10 +218,18 @@ void WatchForImpatience(const sigset_t& signals) {
   }).detach();
 }
 
+// The edges listen until the engine has stopped, so that clients and probes are told: not ready, go elsewhere. What has
+// not ended within `grace` ends with UNAVAILABLE.
 void StopAll(Process* process, absl::Duration grace) {
-  if (process->server != nullptr) process->server->Shutdown(grace);
-  if (process->engine != nullptr) process->engine->Stop(absl::ZeroDuration());
+  if (process->api != nullptr) process->api->Drain();
+  if (process->server != nullptr) process->server->SetNotReady();
+  if (process->http != nullptr) process->http->Drain();
+  if (process->engine != nullptr) process->engine->Stop(grace);
+  // Last words are on their way; nobody waits long for a client that does not read them.
+  if (process->http != nullptr) process->http->Shutdown(kLastWords);
+  if (process->server != nullptr) process->server->Shutdown(kLastWords);
   for (const auto& group : process->groups) group->Stop();
+  process->http.reset();
   process->server.reset();
   process->api.reset();
   process->engine.reset();

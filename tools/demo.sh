@@ -58,7 +58,7 @@ start() {
   rm -f "$RUN_DIR/port"
   STARTED_MS=$(now_ms)
   # A guest on somebody's machine: the cache takes a little, not the default share of all memory.
-  setsid bazel-bin/coordinator/coordinator --model="$MODEL" --workers="local:$WORKERS" --grpc_port=0 --port_file="$RUN_DIR/port" \
+  setsid bazel-bin/coordinator/coordinator --model="$MODEL" --workers="local:$WORKERS" --grpc_port=0 --port=-1 --port_file="$RUN_DIR/port" \
     --kv_cache_memory_bytes=$((64 << 20)) --shutdown_timeout=2s </dev/null >>"$RUN_DIR/coordinator.log" 2>&1 &
   COORDINATOR=$!
   until [[ -s $RUN_DIR/port ]]; do

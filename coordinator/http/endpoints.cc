@@ -84,8 +84,8 @@ void Tokenize(frontend::Api* api, const ExchangePtr& exchange) {
   absl::Status status = CheckModel(*api, call->model);
   if (status.ok()) status = api->GetModelInfo(&info);
   if (status.ok()) {
-    status = call->chat.has_value() ? api->TokenizeChat(call->chat->chat(), &response)
-                                    : api->Tokenize(call->request, &response);
+    status =
+        call->chat.has_value() ? api->TokenizeChat(*call->chat, &response) : api->Tokenize(call->request, &response);
   }
   if (!status.ok()) return ReplyError(exchange.get(), status);
   const std::vector<uint32_t> ids(response.ids().begin(), response.ids().end());

@@ -98,6 +98,7 @@ class HttpServer::Impl {
 
   Shared shared_;
   const absl::Duration tick_period_;
+  std::unique_ptr<access::TlsContext> tls_;  // null: clear text
   const std::string full_answer_ = FullAnswer();
   std::vector<std::unique_ptr<ServedLoop>> loops_;
   std::unique_ptr<tcp::acceptor> acceptor_;           // the first loop's
@@ -113,6 +114,11 @@ absl::Status HttpServer::Impl::Listen() {
   const std::string host(absl::StripSuffix(absl::StripPrefix(options.host, "["), "]"));
   const std::string address =
       bare_ipv6 ? absl::StrCat("[", host, "]:", options.port) : absl::StrCat(options.host, ":", options.port);
+  if (options.tls.enabled()) {
+    absl::StatusOr<std::unique_ptr<access::TlsContext>> tls = access::TlsContext::Open(options.tls);
+    if (!tls.ok()) return tls.status();
+    tls_ = *std::move(tls);
+  }
   error_code error;
   tcp::resolver resolver(loops_[0]->context);
   const auto found = resolver.resolve(host, absl::StrCat(options.port), tcp::resolver::passive, error);
@@ -164,10 +170,12 @@ void HttpServer::Impl::OnAccept(const error_code& error, tcp::socket socket, Ser
   socket.set_option(tcp::no_delay(true), ignored);
   if (shared_.num_connections >= shared_.options.max_connections) {
     socket.non_blocking(true, ignored);
-    socket.send(asio::buffer(full_answer_), 0, ignored);
+    if (tls_ == nullptr) socket.send(asio::buffer(full_answer_), 0, ignored);
     socket.shutdown(tcp::socket::shutdown_both, ignored);
   } else {
-    auto connection = std::make_shared<Connection>(loop, &shared_, MakePlainStream(std::move(socket)));
+    auto connection = std::make_shared<Connection>(
+        loop, &shared_,
+        tls_ == nullptr ? MakePlainStream(std::move(socket)) : MakeTlsStream(std::move(socket), tls_->Get()));
     asio::post(loop->context, [connection] { connection->Start(); });
   }
   Accept();

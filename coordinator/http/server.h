@@ -25,7 +25,8 @@ namespace quire::http {
 class HttpServer {
  public:
   // Listens and serves. Without an authenticator there are no keys and everybody is access::Caller(). Errors:
-  // INVALID_ARGUMENT port out of range; FAILED_PRECONDITION the address cannot be listened on, with host:port.
+  // INVALID_ARGUMENT port out of range; FAILED_PRECONDITION the address cannot be listened on, with host:port; those of
+  // CheckTlsFiles.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpServerOptions& options, std::vector<Route> routes,
                                                            std::shared_ptr<const access::Authenticator> authenticator);
 

@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "coordinator/access/tls_files.h"
 
 namespace quire::http {
 
 struct HttpServerOptions {
   std::string host = "127.0.0.1";
-  int port = 8000;  // 0 = any free port, see HttpServer::port
+  int port = 8000;       // 0 = any free port, see HttpServer::port
+  access::TlsFiles tls;  // disabled: clear text
   int num_threads = 2;
   int max_connections = 4096;
   std::vector<std::string> allowed_origins;  // see Gate

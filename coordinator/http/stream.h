@@ -4,6 +4,8 @@
 #ifndef QUIRE_COORDINATOR_HTTP_STREAM_H_
 #define QUIRE_COORDINATOR_HTTP_STREAM_H_
 
+#include <openssl/ossl_typ.h>
+
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <cstddef>
@@ -30,6 +32,9 @@ class Stream {
 };
 
 std::unique_ptr<Stream> MakePlainStream(boost::asio::ip::tcp::socket socket);
+
+// TLS, as `context` has it.
+std::unique_ptr<Stream> MakeTlsStream(boost::asio::ip::tcp::socket socket, std::shared_ptr<SSL_CTX> context);
 
 }  // namespace quire::http
 

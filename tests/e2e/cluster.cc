@@ -136,7 +136,8 @@ quire::v1::GenerateRequest IdsRequest(const std::vector<uint32_t>& ids, uint32_t
 
 Cluster::Cluster(std::vector<std::string> flags) {
   const std::string dir = TestDir("cluster");
-  std::vector<std::string> argv = {CoordinatorBinary(), "--grpc_port=0", absl::StrCat("--port_file=", dir, "/port")};
+  std::vector<std::string> argv = {CoordinatorBinary(), "--grpc_port=0", absl::StrCat("--port_file=", dir, "/port"),
+                                   "--port=0", absl::StrCat("--http_port_file=", dir, "/http_port")};
   bool has_model = false;
   for (const std::string& f : flags) has_model |= f.rfind("--model=", 0) == 0;
   if (!has_model) argv.push_back(absl::StrCat("--model=", kDemoModel));
@@ -144,6 +145,7 @@ Cluster::Cluster(std::vector<std::string> flags) {
   process_ = std::make_unique<Process>(argv, dir + "/log");
   port_ = AwaitPortFile(dir + "/port", process_.get(), absl::Seconds(30));
   CHECK_GT(port_, 0) << process_->Log();
+  http_port_ = AwaitPortFile(dir + "/http_port", process_.get(), absl::Seconds(1));  // 0 if the flags want none
   channel_ = grpc::CreateChannel(absl::StrCat("127.0.0.1:", port_), grpc::InsecureChannelCredentials());
   stub_ = quire::v1::Generator::NewStub(channel_);
   CHECK(Await([this] { return Health("ready") == "SERVING"; }, absl::Seconds(60))) << process_->Log();

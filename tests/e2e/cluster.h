@@ -63,13 +63,14 @@ quire::v1::GenerateRequest IdsRequest(const std::vector<uint32_t>& ids, uint32_t
 
 class Cluster {
  public:
-  // Starts a coordinator with --grpc_port=0 and these flags (default --model=models/demo) and waits until it is ready.
+  // Starts a coordinator with --grpc_port=0, --port=0 and these flags (default --model=models/demo) and waits until it is ready.
   explicit Cluster(std::vector<std::string> flags);
   ~Cluster();  // a test failure if a rank was lost and ExpectLosses was not called
 
   Process& coordinator() { return *process_; }
   void ExpectLosses() { expects_losses_ = true; }
   int port() const { return port_; }
+  int http_port() const { return http_port_; }
   quire::v1::Generator::Stub* stub() { return stub_.get(); }
   std::shared_ptr<grpc::Channel> channel() { return channel_; }
 
@@ -85,6 +86,7 @@ class Cluster {
  private:
   std::unique_ptr<Process> process_;
   int port_ = 0;
+  int http_port_ = 0;
   bool expects_losses_ = false;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<quire::v1::Generator::Stub> stub_;

@@ -71,7 +71,7 @@ INSTANTIATE_TEST_SUITE_P(Models, ExpertsTest, ::testing::Values("mixtral", "qwen
 TEST(ExpertParallelTest, IsRefusedWithoutExperts) {
   const std::string dir = TestDir("no_experts");
   Process coordinator({CoordinatorBinary(), ModelFlag("llama_gqa"), "--skip_tokenizer_init", "--grpc_port=0",
-                       "--workers=local:2", "--enable_expert_parallel", "--port_file=" + dir + "/port"},
+                       "--port=-1", "--workers=local:2", "--enable_expert_parallel", "--port_file=" + dir + "/port"},
                       dir + "/log");
   EXPECT_GT(coordinator.Wait(absl::Seconds(30)), 0);
   EXPECT_NE(coordinator.Log().find("the model has no experts"), std::string::npos) << coordinator.Log();

@@ -176,8 +176,8 @@ TEST(Replicas, StreamsOfAKilledReplicaGoOnElsewhere) {
 
 TEST(Replicas, WorkersThatDoNotDivideAreAStartUpError) {
   const std::string dir = TestDir("cluster");
-  Process process({CoordinatorBinary(), "--grpc_port=0", absl::StrCat("--model=", kDemoModel), "--workers=local:3",
-                   "--tensor_parallel_size=2"},
+  Process process({CoordinatorBinary(), "--grpc_port=0", "--port=-1", absl::StrCat("--model=", kDemoModel),
+                   "--workers=local:3", "--tensor_parallel_size=2"},
                   dir + "/log");
   EXPECT_EQ(process.Wait(absl::Seconds(30)), 1);
   EXPECT_TRUE(absl::StrContains(process.Log(), "3 worker(s)") && absl::StrContains(process.Log(), "_size=2"))

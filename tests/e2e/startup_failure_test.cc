@@ -59,7 +59,8 @@ struct FailCase {
 void ExpectFailure(const std::string& name, const std::vector<std::string>& flags,
                    const std::vector<std::string>& mentions) {
   const std::string dir = TestDir("fail");
-  std::vector<std::string> argv = {CoordinatorBinary(), "--grpc_port=0", absl::StrCat("--port_file=", dir, "/port")};
+  std::vector<std::string> argv = {CoordinatorBinary(), "--grpc_port=0", "--port=0",
+                                   absl::StrCat("--port_file=", dir, "/port")};
   argv.insert(argv.end(), flags.begin(), flags.end());
   Process process(argv, dir + "/log");
   const int code = process.Wait(absl::Seconds(40));
@@ -145,6 +146,9 @@ TEST(StartupFailure, APortInUse) {
   Cluster cluster({"--workers=local:1"});
   ExpectFailure("port in use", {absl::StrCat("--model=", kDemoModel), absl::StrCat("--grpc_port=", cluster.port())},
                 {absl::StrCat(cluster.port())});
+  ExpectFailure("HTTP port in use",
+                {absl::StrCat("--model=", kDemoModel), absl::StrCat("--port=", cluster.http_port())},
+                {absl::StrCat(cluster.http_port())});
   const std::string dir = TestDir("worker");
   Process worker({WorkerBinary(), absl::StrCat("--listen=127.0.0.1:", cluster.port())}, dir + "/log");
   EXPECT_EQ(worker.Wait(absl::Seconds(20)), 1) << worker.Log();

@@ -66,7 +66,7 @@ class Coordinator:
         port_file = pathlib.Path(self.dir.name) / "port"
         self.log = open(pathlib.Path(self.dir.name) / "log", "w+")
         self.process = subprocess.Popen(
-            [f"{args.bin}/coordinator/coordinator", f"--model={model}", f"--workers={args.workers}", "--grpc_port=0",
+            [f"{args.bin}/coordinator/coordinator", f"--model={model}", f"--workers={args.workers}", "--grpc_port=0", "--port=-1",
              f"--port_file={port_file}", "--max_num_seqs=64", "--max_model_len=2048", "--kv_cache_memory_bytes=1073741824", *flags],
             stderr=self.log, stdout=self.log)
         end = time.monotonic() + 300
