@@ -10,6 +10,7 @@
 #include "coordinator/frontend/field_error.h"
 #include "coordinator/http/answer_stream.h"
 #include "coordinator/http/gate.h"
+#include "coordinator/http/monitor/monitor.h"
 #include "coordinator/openai/answer.h"
 #include "coordinator/openai/call.h"
 #include "coordinator/openai/errors.h"
@@ -144,6 +145,9 @@ std::vector<Route> ApiRoutes(frontend::Api* api) {
       {"GET", "/ready", AuthPolicy::kOpen, [api](const ExchangePtr& exchange) { Ready(api, exchange); }},
       {"GET", "/version", AuthPolicy::kOpen,
        [version](const ExchangePtr& exchange) { exchange->Reply(200, kJson, version); }},
+      {"GET", "/metrics", AuthPolicy::kOpen, [api](const ExchangePtr& exchange) { ServeMetrics(api, exchange); }},
+      {"GET", "/", AuthPolicy::kOpen, ServeStatusPage},
+      {"GET", "/status", AuthPolicy::kKey, [api](const ExchangePtr& exchange) { ServeStatus(api, exchange); }},
       {"GET", "/load", AuthPolicy::kKey, [api](const ExchangePtr& exchange) { Load(api, exchange); }},
       {"GET", "/v1/models", AuthPolicy::kKey, models},
       {"GET", std::string(kModelPath), AuthPolicy::kKey, models},

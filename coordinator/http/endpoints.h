@@ -3,6 +3,8 @@
 //   GET  /health /ping          200: alive
 //   GET  /ready                 200: steps make progress; 503: they do not, or the server is draining
 //   GET  /version               {"version"}
+//   GET  /metrics               for Prometheus
+//   GET  / and /status          the status page, and what it shows
 //   GET  /load                  requests running and waiting
 //   GET  /v1/models[/NAME]      the served model
 //   POST /v1/completions, /v1/chat/completions

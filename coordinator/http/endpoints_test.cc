@@ -260,7 +260,10 @@ TEST_F(EndpointsTest, TheSmallRoutesAnswer) {
   EXPECT_EQ(Ask("/detokenize", {{"tokens", {257}}}).status, 400);
   EXPECT_EQ(Ask("/tokenize", {{"prompt", "a"}, {"model", "other"}}).status, 404);
   EXPECT_EQ(AskFor("/v1/completions").status, 405);
-  EXPECT_EQ(AskFor("/").status, 404);
+  EXPECT_EQ(AskFor("/").status, 200);
+  EXPECT_EQ(AskFor("/status").status, 200);
+  EXPECT_EQ(AskFor("/metrics").status, 404) << "this server observes nothing";
+  EXPECT_EQ(AskFor("/nothing").status, 404);
 }
 
 TEST_F(EndpointsTest, NotReadyWhileLoadingAndWhileDraining) {

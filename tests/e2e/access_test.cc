@@ -135,7 +135,7 @@ TEST(MutualTls, StrangersAreRefusedAndBothLogsSayWhy) {
   for (const auto& c : cases) {
     const std::string dir = TestDir("refused");
     const std::string model = absl::StrCat("--model=", kDemoModel);
-    Process coordinator(Join({CoordinatorBinary(), "--grpc_port=0", model,
+    Process coordinator(Join({CoordinatorBinary(), "--grpc_port=0", "--port=0", model,
                               absl::StrCat("--workers=", c.worker->address()), "--worker_connect_timeout=1s"},
                              c.flags),
                         dir + "/log");

@@ -31,6 +31,8 @@ constexpr size_t kMostBytes = 32 << 10;
 class FakeExchange final : public Exchange {
  public:
   const Request& request() const override { return request_; }
+  void ForgetBody() override {}
+  void Post(std::function<void()>) override { ADD_FAILURE(); }
   void Reply(int status, absl::string_view content_type, std::string body, Headers extra) override {
     this->status = status;
     this->content_type = std::string(content_type);
