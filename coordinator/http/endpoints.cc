@@ -88,7 +88,7 @@ void Tokenize(frontend::Api* api, const ExchangePtr& exchange) {
     status =
         call->chat.has_value() ? api->TokenizeChat(*call->chat, &response) : api->Tokenize(call->request, &response);
   }
-  if (!status.ok()) return ReplyError(exchange.get(), status);
+  if (!status.ok()) return ReplyError(exchange.get(), openai::InClientNames(status, call->names, 0));
   const std::vector<uint32_t> ids(response.ids().begin(), response.ids().end());
   exchange->Reply(200, kJson, openai::TokenizeBody(ids, info.max_context_length()));
 }
@@ -100,7 +100,7 @@ void Detokenize(frontend::Api* api, const ExchangePtr& exchange) {
   v1::DetokenizeResponse response;
   absl::Status status = CheckModel(*api, call->model);
   if (status.ok()) status = api->Detokenize(call->request, &response);
-  if (!status.ok()) return ReplyError(exchange.get(), status);
+  if (!status.ok()) return ReplyError(exchange.get(), openai::InClientNames(status, call->names, 0));
   exchange->Reply(200, kJson, openai::DetokenizeBody(response.text()));
 }
 
