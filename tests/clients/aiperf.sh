@@ -49,8 +49,8 @@ main() {
     kill -0 "$SERVER" 2>/dev/null && ((SECONDS < deadline)) || { tail -n 20 "$SCRATCH/log" >&2; return 1; }
     sleep 0.05
   done
-  # Nothing is fetched: prompts are made up, the tokenizer is the model's.
-  HF_HUB_OFFLINE=1 "$aiperf" profile --model demo --tokenizer "$SCRATCH/model" --url "http://127.0.0.1:$port" --endpoint-type chat --streaming \
+  # Prompts are made up, the tokenizer is the model's.
+  "$aiperf" profile --model demo --tokenizer "$SCRATCH/model" --url "http://127.0.0.1:$port" --endpoint-type chat --streaming \
     --concurrency "$concurrency" --request-count "$requests" --synthetic-input-tokens-mean 48 --output-tokens-mean "$OUTPUT_TOKENS" \
     --extra-inputs ignore_eos:true --use-server-token-count --random-seed 7 --ui none --artifact-dir "$SCRATCH/out" </dev/null
   python3 - "$SCRATCH/out/profile_export_aiperf.json" "$requests" "$OUTPUT_TOKENS" <<'EOS'

@@ -19,10 +19,12 @@ REFUSED = [
     ("logit_bias", {"logit_bias": {"99999": 1}}),
     ("seed", {"seed": 1.5}),
     ("presence_penalty", {"presence_penalty": -3}),
-    ("response_format", {"response_format": {"type": "json_object"}}),
+    ("response_format.type", {"response_format": {"type": "xml"}}),
+    ("tool_choice", {"tool_choice": "required"}),
     ("chat_template", {"extra_body": {"chat_template": "{{ messages }}"}}),
     ("cache_salt", {"extra_body": {"cache_salt": "s"}}),
-    ("structured_outputs", {"extra_body": {"structured_outputs": {"regex": "a+"}}}),
+    ("logits_processors", {"extra_body": {"logits_processors": ["x"]}}),
+    ("messages[0].content[0].type", {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]}),
     ("stream_options", {"stream_options": {"include_usage": True}}),
 ]
 
@@ -30,7 +32,7 @@ REFUSED = [
 @pytest.mark.parametrize("param, fields", REFUSED)
 def test_bad_requests_name_the_field(client, param, fields):
     with pytest.raises(openai.BadRequestError) as raised:
-        client.chat.completions.create(model="demo", messages=CHAT, **fields)
+        client.chat.completions.create(**{"model": "demo", "messages": CHAT, **fields})
     assert raised.value.param == param and raised.value.type == "invalid_request_error" and raised.value.status_code == 400
     assert set(raised.value.body) == {"message", "type", "param", "code"} and raised.value.body["message"].startswith(param)
 

@@ -32,9 +32,9 @@ def test_completions(complete):
 
 def test_chat(chat):
     answer = chat.invoke([SystemMessage("Be brief."), HumanMessage("Tell me a story.")])
-    assert isinstance(answer, AIMessage) and answer.content and answer.response_metadata["finish_reason"] == "length"
-    assert answer.usage_metadata["output_tokens"] == 12
-    assert answer.usage_metadata["total_tokens"] == answer.usage_metadata["input_tokens"] + 12
+    assert isinstance(answer, AIMessage) and answer.content
+    assert answer.response_metadata["finish_reason"] in ("stop", "length") and 0 < answer.usage_metadata["output_tokens"] <= 12
+    assert answer.usage_metadata["total_tokens"] == answer.usage_metadata["input_tokens"] + answer.usage_metadata["output_tokens"]
 
 
 def test_chat_streams(chat):
@@ -43,7 +43,7 @@ def test_chat_streams(chat):
     total = chunks[0]
     for chunk in chunks[1:]:
         total += chunk
-    assert total.content == whole.content and total.usage_metadata["output_tokens"] == 12
+    assert total.content == whole.content and total.usage_metadata["output_tokens"] == whole.usage_metadata["output_tokens"]
 
     async def collect():
         return "".join([chunk.content async for chunk in chat.astream("Tell me a story.")])

@@ -70,7 +70,7 @@ def test_chat_streams_the_same_text(client):
     events = list(client.chat.completions.create(**asked, stream=True))
     assert events[0].choices[0].delta.role == "assistant" and events[0].choices[0].delta.content == ""
     assert "".join(e.choices[0].delta.content or "" for e in events) == whole.choices[0].message.content
-    assert events[-1].choices[0].finish_reason == "length" and events[-1].choices[0].delta.content is None
+    assert events[-1].choices[0].finish_reason == whole.choices[0].finish_reason and events[-1].choices[0].delta.content is None
     assert all(e.object == "chat.completion.chunk" for e in events)
 
 
@@ -87,9 +87,9 @@ def test_choices_of_a_chat_stream(client):
 
 
 def test_the_helper_that_accumulates_a_stream(client):
-    with client.chat.completions.stream(model="demo", messages=CHAT, max_tokens=6, temperature=0) as stream:
+    with client.chat.completions.stream(model="demo", messages=CHAT, stop=["."], max_tokens=500, seed=1) as stream:
         final = stream.get_final_completion()
-    assert final.choices[0].message.content and final.choices[0].finish_reason == "length"
+    assert final.choices[0].message.content and final.choices[0].finish_reason == "stop"
 
 
 def test_seed(client):
