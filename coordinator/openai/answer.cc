@@ -39,7 +39,7 @@ Answer::Answer(AnswerOptions options, AnswerInfo info)
       id_(info.request_id),
       head_(MakeHead(options_, info)),
       prompts_(options_.num_prompts),
-      choices_(size_t{options_.num_prompts} * options_.n) {}
+      choices_(size_t{options_.num_prompts} * options_.n, Choice(options_.tool_output)) {}
 
 std::string Answer::Add(size_t prompt, const v1::GenerateResponse& response) {
   CHECK_LT(prompt, prompts_.size()) << id_;
@@ -93,7 +93,7 @@ std::string Answer::Say(size_t prompt, size_t index, const std::string& text, co
   if (!std::exchange(choice.begun, true)) {
     events = Event(prompt, index, R"("delta":{"role":"assistant","content":""},"logprobs":null)", kNoEnding);
   }
-  const ParsedText parsed = Parse(text, at_end, &choice);
+  const ParsedText parsed = choice.parser.Add(text, at_end);
   if (!parsed.content.empty() || logprobs != "null") {
     const std::string content = parsed.content.empty() ? "" : absl::StrCat(R"("content":)", Quoted(parsed.content));
     events += Event(prompt, index, absl::StrCat(R"("delta":{)", content, R"(},"logprobs":)", logprobs), kNoEnding);
@@ -118,7 +118,7 @@ void Answer::StoreBody(size_t prompt, const v1::GenerateResponse::Complete& comp
   const std::string logprobs = Logprobs(about, complete.output_logprobs(), &choice);
   absl::StrAppend(&choice.body, R"({"index":)", index);
   if (options_.endpoint == Endpoint::kChat) {
-    const ParsedText parsed = Parse(complete.text(), /*at_end=*/true, &choice);
+    const ParsedText parsed = choice.parser.Add(complete.text(), /*at_end=*/true);
     const std::string calls = ToolCallsJson(parsed, index, &choice);
     const std::string content = parsed.content.empty() && !calls.empty() ? "null" : Quoted(parsed.content);
     absl::StrAppend(&choice.body, R"(,"message":{"role":"assistant","content":)", content, R"(,"refusal":null)",
@@ -165,24 +165,25 @@ std::string Answer::Logprobs(const Prompt& prompt, const v1::OutputLogprobs& out
                             &choice->text_offset);
 }
 
-ParsedText Answer::Parse(const std::string& text, bool at_end, Choice* choice) const {
-  if (options_.parse_tool_calls) return choice->parser.Add(text, at_end);
-  ParsedText parsed;
-  parsed.content = text;
-  return parsed;
-}
-
 std::string Answer::ToolCallsJson(const ParsedText& parsed, size_t index, Choice* choice) const {
   std::string out;
-  for (const FoundCall& call : parsed.calls) {
-    if (choice->num_tool_calls > 0 && !options_.parallel_tool_calls) break;
+  const auto append = [&](const std::string& name, const std::string& arguments) {
     if (!out.empty()) out.push_back(',');
     const uint32_t number = choice->num_tool_calls++;
     // A stream's calls are numbered, a body's stand in their order.
     const std::string place = options_.stream ? absl::StrCat(R"("index":)", number, ",") : "";
     absl::StrAppend(&out, "{", place, R"("id":)", Quoted(absl::StrCat("call_", id_, "-", index, "-", number)),
-                    R"(,"type":"function","function":{"name":)", Quoted(call.name), R"(,"arguments":)",
-                    Quoted(call.arguments), "}}");
+                    R"(,"type":"function","function":{"name":)", Quoted(name), R"(,"arguments":)", Quoted(arguments),
+                    "}}");
+  };
+  for (const FoundCall& call : parsed.calls) {
+    if (choice->num_tool_calls == 0 || options_.parallel_tool_calls) append(call.name, call.arguments);
+  }
+  if (options_.tool_output != ToolOutput::kArguments) return out;
+  if (choice->num_tool_calls == 0) {
+    append(options_.tool_name, parsed.arguments);
+  } else if (!parsed.arguments.empty()) {
+    absl::StrAppend(&out, R"({"index":0,"function":{"arguments":)", Quoted(parsed.arguments), "}}");
   }
   return out;
 }
@@ -196,7 +197,9 @@ std::string Answer::Ending(const v1::GenerateResponse::Complete& complete, const
     const uint32_t id = complete.matched_stop_token_id();
     if (std::find(ids.begin(), ids.end(), id) != ids.end()) stop = absl::StrCat(id);
   }
-  const bool called = choice.num_tool_calls > 0 && complete.finish_reason() == "stop";
+  // Of a tool that was asked for by name, OpenAI says that it stopped.
+  const bool called =
+      choice.num_tool_calls > 0 && options_.tool_output != ToolOutput::kArguments && complete.finish_reason() == "stop";
   return absl::StrCat(R"("finish_reason":)", Quoted(called ? "tool_calls" : complete.finish_reason()),
                       R"(,"stop_reason":)", stop);
 }

@@ -42,6 +42,8 @@ class Answer {
 
  private:
   struct Choice {
+    explicit Choice(ToolOutput where) : parser(where) {}
+
     bool begun = false;  // its role is out
     uint32_t completion_tokens = 0;
     bool echo_scored = false;  // the prompt's log-probs are out
@@ -62,8 +64,6 @@ class Answer {
 
   // The value of "logprobs" for news of a choice.
   std::string Logprobs(const Prompt& prompt, const v1::OutputLogprobs& output, Choice* choice) const;
-  // Text as it is shown, and the calls in it. Those are numbered.
-  ParsedText Parse(const std::string& text, bool at_end, Choice* choice) const;
   std::string ToolCallsJson(const ParsedText& parsed, size_t index, Choice* choice) const;
   // "finish_reason" and "stop_reason".
   std::string Ending(const v1::GenerateResponse::Complete& complete, const Choice& choice) const;

@@ -218,7 +218,7 @@ TEST(AnswerTest, TokensAsIdsAndPromptLogprobs) {
 
 TEST(AnswerTest, ToolCallsOfAStream) {
   AnswerOptions options = Options(Endpoint::kChat, true);
-  options.parse_tool_calls = true;
+  options.tool_output = ToolOutput::kTagged;
   Answer answer(options, kInfo);
   EXPECT_EQ(Events(answer.Add(0, Chunk(0, "Well. <tool")))[1]["choices"][0]["delta"]["content"], "Well.");
   EXPECT_EQ(answer.Add(0, Chunk(0, "_call>{\"name\": \"f\", \"argum")), "");
@@ -233,7 +233,7 @@ TEST(AnswerTest, ToolCallsOfAStream) {
 
 TEST(AnswerTest, ToolCallsOfABody) {
   AnswerOptions options = Options(Endpoint::kChat, false);
-  options.parse_tool_calls = true;
+  options.tool_output = ToolOutput::kTagged;
   const std::string text = R"(<tool_call>{"name": "f"}</tool_call><tool_call>{"name": "g"}</tool_call>)";
   Answer both(options, kInfo);
   both.Add(0, Complete(0, text));
@@ -246,10 +246,31 @@ TEST(AnswerTest, ToolCallsOfABody) {
   Answer one(options, kInfo);
   one.Add(0, Complete(0, text));
   EXPECT_EQ(json::parse(one.Finish())["choices"][0]["message"]["tool_calls"].size(), 1u);
-  options.parse_tool_calls = false;
+  options.tool_output = ToolOutput::kNone;
   Answer none(options, kInfo);
   none.Add(0, Complete(0, text));
   EXPECT_EQ(json::parse(none.Finish())["choices"][0]["message"]["content"], text);
+}
+
+TEST(AnswerTest, ArgumentsOfTheToolThatWasAskedFor) {
+  AnswerOptions options = Options(Endpoint::kChat, true);
+  options.tool_output = ToolOutput::kArguments;
+  options.tool_name = "f";
+  Answer stream(options, kInfo);
+  const std::vector<json> first = Events(stream.Add(0, Chunk(0, "{\"a\":")));
+  ASSERT_EQ(first.size(), 2u);
+  EXPECT_EQ(first[1]["choices"][0]["delta"], json::parse(R"({"tool_calls":[{"index":0,"id":"call_r1-0-0",
+      "type":"function","function":{"name":"f","arguments":"{\"a\":"}}]})"));
+  const std::vector<json> last = Events(stream.Add(0, Complete(0, "1}")));
+  ASSERT_EQ(last.size(), 2u);
+  EXPECT_EQ(last[0]["choices"][0]["delta"],
+            json::parse(R"({"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]})"));
+  EXPECT_EQ(last[1]["choices"][0]["finish_reason"], "stop");
+  options.stream = false;
+  Answer body(options, kInfo);
+  body.Add(0, Complete(0, "{}", "length"));
+  EXPECT_EQ(json::parse(body.Finish())["choices"][0]["message"], json::parse(R"({"role":"assistant","content":null,
+      "refusal":null,"tool_calls":[{"id":"call_r1-0-0","type":"function","function":{"name":"f","arguments":"{}"}}]})"));
 }
 
 }  // namespace

@@ -28,6 +28,14 @@ inline constexpr size_t kPromptsMax = 64;  // of one call
 
 enum class Endpoint { kCompletion, kChat };
 
+// Where calls of tools are in a model's output.
+enum class ToolOutput {
+  kNone,       // nowhere
+  kTagged,     // between tags, if the model makes any (tool_calls.h)
+  kList,       // all of it is a JSON list of {"name", "parameters"}
+  kArguments,  // all of it is the arguments of the one tool that was asked for
+};
+
 // What of a call its answer depends on.
 struct AnswerOptions {
   Endpoint endpoint = Endpoint::kCompletion;
@@ -35,12 +43,13 @@ struct AnswerOptions {
   bool include_usage = false;           // a chunk with the usage and no choices before [DONE]
   bool continuous_usage_stats = false;  // vLLM: usage so far in every chunk
   uint32_t num_prompts = 1;
-  uint32_t n = 1;                        // choices of each prompt
-  bool logprobs = false;                 // of the output, and with `echo` of the prompt
-  bool prompt_logprobs = false;          // vLLM's own field of that name
-  bool echo = false;                     // completions: the prompt comes back before the text
-  bool tokens_as_token_ids = false;      // "token_id:17" instead of texts in log-probs
-  bool parse_tool_calls = false;         // tools were offered: calls in the output become tool_calls
+  uint32_t n = 1;                    // choices of each prompt
+  bool logprobs = false;             // of the output, and with `echo` of the prompt
+  bool prompt_logprobs = false;      // vLLM's own field of that name
+  bool echo = false;                 // completions: the prompt comes back before the text
+  bool tokens_as_token_ids = false;  // "token_id:17" instead of texts in log-probs
+  ToolOutput tool_output = ToolOutput::kNone;
+  std::string tool_name;                 // for kArguments
   bool parallel_tool_calls = true;       // false: only the first of them
   std::vector<uint32_t> stop_token_ids;  // only these are named in stop_reason, not the model's own
 };

@@ -11,6 +11,7 @@
 #include "coordinator/openai/chat_input.h"
 #include "coordinator/openai/fields.h"
 #include "coordinator/openai/parse_sampling.h"
+#include "coordinator/openai/tool_choice.h"
 
 namespace quire::openai {
 namespace {
@@ -25,16 +26,6 @@ void ReadLogprobs(Fields* fields, Call* call, v1::SamplingParams* out) {
   }
   out->set_logprobs(static_cast<int32_t>(top.value_or(0)));
   if (top.has_value()) call->names.logprobs = "top_logprobs";
-}
-
-// Whether calls of tools are looked for in the output.
-bool ReadToolChoice(Fields* fields, bool has_tools) {
-  const Json* choice = fields->Find("tool_choice");
-  if (choice == nullptr) return has_tools;
-  if (choice->is_string() && choice->get_ref<const std::string&>() == "none") return false;
-  if (choice->is_string() && choice->get_ref<const std::string&>() == "auto") return has_tools;
-  fields->Fail("tool_choice", "must be 'auto' or 'none': a choice that forces a call is not served yet.");
-  return false;
 }
 
 void RefuseOfChat(Fields* fields) {
@@ -72,8 +63,7 @@ absl::StatusOr<Call> ParseChatCompletion(absl::string_view body) {
   RefuseUnserved(&fields);
   RefuseOfChat(&fields);
   ReadChatInput(&fields, request.mutable_chat());
-  call.answer.parse_tool_calls = ReadToolChoice(&fields, request.chat().has_tools());
-  call.answer.parallel_tool_calls = fields.Bool("parallel_tool_calls").value_or(true);
+  ReadToolChoice(&fields, &call, request.mutable_sampling_params());
   if (!status.ok()) return status;
   call.requests.push_back(std::move(request));
   call.num_unknown_fields = fields.CountUnknown();

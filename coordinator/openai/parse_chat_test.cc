@@ -39,7 +39,7 @@ TEST(ParseChatTest, MessagesOfEveryKind) {
   EXPECT_EQ(chat.messages(3).tool_call_id(), "c1");
   EXPECT_EQ(call->requests[0].sampling_params().max_tokens(), 9u);
   EXPECT_EQ(call->answer.endpoint, Endpoint::kChat);
-  EXPECT_FALSE(call->answer.parse_tool_calls);
+  EXPECT_EQ(call->answer.tool_output, ToolOutput::kNone);
 }
 
 TEST(ParseChatTest, NoLimitOfTokensUnlessAskedFor) {
@@ -62,11 +62,11 @@ TEST(ParseChatTest, ToolsKeepTheOrderOfTheirMembers) {
   const auto call = ParseChatCompletion(With(absl::StrCat(R"("tool_choice": "auto", "tools": )", tools)));
   ASSERT_TRUE(call.ok()) << call.status();
   EXPECT_EQ(call->requests[0].chat().tools(), tools);
-  EXPECT_TRUE(call->answer.parse_tool_calls);
+  EXPECT_EQ(call->answer.tool_output, ToolOutput::kTagged);
   EXPECT_TRUE(call->answer.parallel_tool_calls);
   const auto silent = ParseChatCompletion(With(absl::StrCat(R"("tool_choice": "none", "tools": )", tools)));
   EXPECT_EQ(silent->requests[0].chat().tools(), tools);
-  EXPECT_FALSE(silent->answer.parse_tool_calls);
+  EXPECT_EQ(silent->answer.tool_output, ToolOutput::kNone);
   const auto one = ParseChatCompletion(With(absl::StrCat(R"("parallel_tool_calls": false, "tools": )", tools)));
   EXPECT_FALSE(one->answer.parallel_tool_calls);
   EXPECT_FALSE(ParseChatCompletion(With(R"("tools": [])"))->requests[0].chat().has_tools());
@@ -101,9 +101,6 @@ INSTANTIATE_TEST_SUITE_P(
     All, RefusedTest,
     ::testing::Values(Refused{R"("top_logprobs": 2)", "top_logprobs", "needs logprobs: true"},
                       Refused{R"("logprobs": 2)", "logprobs", "must be true or false"},
-                      Refused{R"("tool_choice": "required")", "tool_choice", "not served yet"},
-                      Refused{R"("tool_choice": {"type": "function", "function": {"name": "f"}})", "tool_choice",
-                              "not served yet"},
                       Refused{R"("functions": [])", "functions", "use tools"},
                       Refused{R"("function_call": "auto")", "function_call", "use tool_choice"},
                       Refused{R"("modalities": ["text", "audio"])", "modalities", "must be"},

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "coordinator/openai/bounded_json.h"
 
 namespace quire::openai {
@@ -28,14 +29,14 @@ size_t BegunTag(absl::string_view text, absl::string_view tag) {
 
 size_t WithoutBlanksAtEnd(absl::string_view text) { return absl::StripTrailingAsciiWhitespace(text).size(); }
 
-std::optional<FoundCall> ReadCall(absl::string_view text) {
-  Json json;
-  if (!ParseBoundedJson(text, &json).ok()) return std::nullopt;
+// `member` holds the arguments.
+std::optional<FoundCall> ReadCall(const Json& json, const char* member) {
+  if (!json.is_object()) return std::nullopt;
   const auto name = json.find("name");
   if (name == json.end() || !name->is_string() || name->get_ref<const std::string&>().empty()) return std::nullopt;
   FoundCall call;
   call.name = name->get_ref<const std::string&>();
-  const auto arguments = json.find("arguments");
+  const auto arguments = json.find(member);
   if (arguments == json.end()) {
     call.arguments = "{}";
   } else if (arguments->is_object()) {
@@ -46,13 +47,46 @@ std::optional<FoundCall> ReadCall(absl::string_view text) {
   return call;
 }
 
+std::optional<FoundCall> ReadTaggedCall(absl::string_view text) {
+  Json json;
+  return ParseBoundedJson(text, &json).ok() ? ReadCall(json, "arguments") : std::nullopt;
+}
+
 }  // namespace
 
 ParsedText ToolCallParser::Add(absl::string_view text, bool at_end) {
-  held_.append(text.data(), text.size());
   ParsedText out;
+  if (where_ == ToolOutput::kNone) out.content = std::string(text);
+  if (where_ == ToolOutput::kArguments) out.arguments = std::string(text);
+  if (where_ == ToolOutput::kNone || where_ == ToolOutput::kArguments) return out;
+  held_.append(text.data(), text.size());
+  if (where_ == ToolOutput::kList) return AddToList(at_end);
   while (Step(at_end, &out)) {
   }
+  return out;
+}
+
+ParsedText ToolCallParser::AddToList(bool at_end) {
+  ParsedText out;
+  if (gave_up_ || held_.size() > kToolCallBytesMax) {
+    gave_up_ = true;
+    Pass(held_.size(), &out);
+  }
+  if (!at_end || gave_up_) return out;
+  // The parser takes objects alone.
+  Json json;
+  bool good = ParseBoundedJson(absl::StrCat("{\"calls\":", held_, "}"), &json).ok() && json.size() == 1 &&
+              json["calls"].is_array() && !json["calls"].empty() && json["calls"].size() <= kToolCallsMax;
+  for (size_t i = 0; good && i < json["calls"].size(); ++i) {
+    std::optional<FoundCall> call = ReadCall(json["calls"][i], "parameters");
+    good = call.has_value();
+    if (good) out.calls.push_back(*std::move(call));
+  }
+  if (!good) {
+    out.calls.clear();
+    out.content = std::move(held_);
+  }
+  held_.clear();
   return out;
 }
 
@@ -87,7 +121,7 @@ bool ToolCallParser::Inside(bool at_end, ParsedText* out) {
   while (num_closes_ < kClosesMax) {
     const size_t close = held_.find(kClose, searched_);
     if (close == std::string::npos || close > limit) break;
-    std::optional<FoundCall> call = ReadCall(absl::string_view(held_).substr(begin_, close - begin_));
+    std::optional<FoundCall> call = ReadTaggedCall(absl::string_view(held_).substr(begin_, close - begin_));
     if (call.has_value()) {
       out->calls.push_back(*std::move(call));
       ++num_calls_;

@@ -84,6 +84,26 @@ TEST(ToolCallsTest, ACallHasABound) {
   EXPECT_EQ(full.Add(many + Call(R"({"name": "g"})"), true).content, Call(R"({"name": "g"})"));
 }
 
+TEST(ToolCallsTest, AListIsAllOrNothing) {
+  const auto list = [](const std::string& text, size_t size) {
+    ToolCallParser parser(ToolOutput::kList);
+    std::string out;
+    for (size_t at = 0; at <= text.size(); at += size)
+      out += Show(parser.Add(text.substr(at, size), at + size > text.size()));
+    return out;
+  };
+  for (const size_t size : {1, 5, 1000}) {
+    EXPECT_EQ(list(R"([{"name": "f", "parameters": {"a": 1}}, {"name": "g"}])", size), R"([f {"a":1}][g {}])");
+    for (const char* text : {"", "[]", "[1]", R"([{"name": "f", "parameters": {"a": 1)", "text", R"([],"x":[])"}) {
+      EXPECT_EQ(list(text, size), text);
+    }
+  }
+  const std::string big =
+      "[{\"name\": \"f\", \"parameters\": {\"a\": \"" + std::string(kToolCallBytesMax, 'x') + "\"}}]";
+  EXPECT_EQ(list(big, 1000), big);
+  EXPECT_EQ(list(big, big.size() + 1), big);
+}
+
 TEST(ToolCallsTest, AllTheSameHoweverItIsCut) {
   const std::vector<std::string> parts = {Call(R"({"name": "g"})"),
                                           "<tool_call>",

@@ -21,6 +21,7 @@ REFUSED = [
     ("presence_penalty", {"presence_penalty": -3}),
     ("response_format.type", {"response_format": {"type": "xml"}}),
     ("tool_choice", {"tool_choice": "required"}),
+    ("tool_choice", {"tool_choice": {"type": "function", "function": {"name": "nobody"}}}),
     ("chat_template", {"extra_body": {"chat_template": "{{ messages }}"}}),
     ("cache_salt", {"extra_body": {"cache_salt": "s"}}),
     ("logits_processors", {"extra_body": {"logits_processors": ["x"]}}),
