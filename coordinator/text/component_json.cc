@@ -5,6 +5,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/text/bert_normalizer.h"
 #include "coordinator/text/precompiled_normalizer.h"
 #include "coordinator/text/unicode.h"
 #include "coordinator/text/utf8.h"
@@ -102,6 +103,15 @@ NormalizerPtr ParsePrecompiled(const JsonNode& node) {
   return MakePrecompiledNormalizer(*std::move(map));
 }
 
+NormalizerPtr ParseBertNormalizer(const JsonNode& node) {
+  BertNormalizerOptions options;
+  options.clean_text = node.At("clean_text").BoolOr(true);
+  options.handle_chinese_chars = node.At("handle_chinese_chars").BoolOr(true);
+  options.lowercase = node.At("lowercase").BoolOr(true);
+  options.strip_accents = node.At("strip_accents").BoolOr(options.lowercase);
+  return MakeBertNormalizer(options);
+}
+
 NormalizerPtr ParseOneNormalizer(const JsonNode& node) {
   const std::string type = node.Type();
   if (type == "Prepend") return MakePrependNormalizer(node.At("prepend").String());
@@ -110,6 +120,8 @@ NormalizerPtr ParseOneNormalizer(const JsonNode& node) {
   if (type == "NFKC") return MakeFormNormalizer(NormalForm::kNfkc);
   if (type == "NFKD") return MakeFormNormalizer(NormalForm::kNfkd);
   if (type == "Lowercase") return MakeCharNormalizer(AppendLower);
+  if (type == "BertNormalizer") return ParseBertNormalizer(node);
+  if (type == "StripAccents") return MakeStripAccentsNormalizer();
   if (type == "Nmt") return MakeCharNormalizer(RewriteNmt);
   if (type == "ByteLevel") return MakeCharNormalizer(RewriteAsMappedBytes);
   if (type == "Precompiled") return ParsePrecompiled(node.At("precompiled_charsmap"));
@@ -151,6 +163,7 @@ PreTokenizerPtr ParseOnePreTokenizer(const JsonNode& node) {
                                      behavior.is_null() ? SplitBehavior::kIsolated : ParseBehavior(behavior));
   }
   if (type == "WhitespaceSplit") return MakeCharClassPreTokenizer(IsWhitespace, SplitBehavior::kRemoved);
+  if (type == "BertPreTokenizer") return MakeBertPreTokenizer();
   if (type == "Whitespace") return MakeWordsPreTokenizer();
   if (type == "CharDelimiterSplit") {
     std::string delimiter = ParseChar(node.At("delimiter"));
@@ -203,6 +216,13 @@ void ParseOneDecoder(const JsonNode& node, bool* fused, TokenizerParts* parts) {
     std::string text = suffix.is_null() ? "</w>" : suffix.String();
     if (node.ok() && text.empty()) suffix.Fail("an empty suffix");
     if (node.ok()) stages.push_back(MakeDecodeSuffixStage(std::move(text)));
+  } else if (type == "WordPiece") {
+    if (*fused) return node.FailUnimplemented("decoder of type 'WordPiece' behind one that fuses all tokens");
+    const JsonNode prefix = node.At("prefix");
+    std::string text = prefix.is_null() ? "##" : prefix.String();
+    const bool clean_up = node.At("cleanup").BoolOr(true);
+    if (node.ok() && text.empty()) prefix.Fail("an empty prefix");
+    if (node.ok()) stages.push_back(MakeDecodeWordPieceStage(std::move(text), clean_up));
   } else if (type == "Metaspace") {
     const MetaspaceOptions options = ParseMetaspace(node);
     if (node.ok()) {

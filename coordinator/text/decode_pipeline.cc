@@ -177,6 +177,30 @@ class SuffixStage final : public DecodeStage {
   const std::string suffix_;
 };
 
+// Source: TK decoders/wordpiece.rs cleanup; one after the other, as what one leaves another may find.
+std::string CleanedUp(std::string text) {
+  constexpr std::pair<const char*, const char*> kRules[] = {
+      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
+      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  for (const auto& rule : kRules) text = absl::StrReplaceAll(text, {rule});
+  return text;
+}
+
+class WordPieceStage final : public DecodeStage {
+ public:
+  WordPieceStage(std::string prefix, bool clean_up) : prefix_(std::move(prefix)), clean_up_(clean_up) {}
+  void Start(bool at_text_start, DecodeStageState* state) const override { state->count = at_text_start ? 0 : 1; }
+  void Push(absl::string_view token, DecodeStageState* state, TextSink emit) const override {
+    std::string text(token);
+    if (state->count++ > 0) text = absl::StartsWith(token, prefix_) ? text.substr(prefix_.size()) : " " + text;
+    emit(clean_up_ ? CleanedUp(std::move(text)) : text);
+  }
+
+ private:
+  const std::string prefix_;
+  const bool clean_up_;
+};
+
 class JoinStage final : public DecodeStage {
  public:
   void Start(bool at_text_start, DecodeStageState* state) const override { state->count = at_text_start ? 0 : 1; }
@@ -209,6 +233,9 @@ DecodeStagePtr MakeDecodeMetaspaceStage(std::string replacement, PrependScheme s
   return std::make_unique<MetaspaceStage>(std::move(replacement), scheme, fused);
 }
 DecodeStagePtr MakeDecodeSuffixStage(std::string suffix) { return std::make_unique<SuffixStage>(std::move(suffix)); }
+DecodeStagePtr MakeDecodeWordPieceStage(std::string prefix, bool clean_up) {
+  return std::make_unique<WordPieceStage>(std::move(prefix), clean_up);
+}
 DecodeStagePtr MakeJoinStage() { return std::make_unique<JoinStage>(); }
 
 DecodePipeline::DecodePipeline(std::vector<DecodeStagePtr> stages) {

@@ -69,6 +69,9 @@ DecodeStagePtr MakeDecodeStripStage(std::string character, int64_t start, int64_
 DecodeStagePtr MakeDecodeMetaspaceStage(std::string replacement, PrependScheme scheme, bool fused);
 // The suffix, which ends words, becomes a space; in the last token it is dropped.
 DecodeStagePtr MakeDecodeSuffixStage(std::string suffix);
+// The prefix of a token is dropped, and a token without one gets a space in front, but for the first token. `clean_up`
+// takes out the spaces that English has not, token by token.
+DecodeStagePtr MakeDecodeWordPieceStage(std::string prefix, bool clean_up);
 // Puts a space between tokens: what the reference does without a decoder.
 DecodeStagePtr MakeJoinStage();
 

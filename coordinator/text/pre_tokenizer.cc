@@ -259,6 +259,24 @@ PreTokenizerPtr MakeMetaspacePreTokenizer(const MetaspaceOptions& options) {
   return std::make_unique<MetaspacePreTokenizer>(options);
 }
 
+namespace {
+
+class BertPreTokenizer final : public PreTokenizer {
+ public:
+  BertPreTokenizer() {
+    stages_.push_back(MakeCharClassPreTokenizer(IsWhitespace, SplitBehavior::kRemoved));
+    stages_.push_back(MakeCharClassPreTokenizer(IsPunctuation, SplitBehavior::kIsolated));
+  }
+  absl::Status Split(const Piece& piece, PieceSink sink) const override { return SplitThrough(stages_, piece, sink); }
+
+ private:
+  std::vector<PreTokenizerPtr> stages_;
+};
+
+}  // namespace
+
+PreTokenizerPtr MakeBertPreTokenizer() { return std::make_unique<BertPreTokenizer>(); }
+
 absl::Status SplitThrough(const std::vector<PreTokenizerPtr>& stages, const Piece& piece, PieceSink sink) {
   return SplitFrom(stages, 0, piece, sink);
 }

@@ -44,6 +44,9 @@ PreTokenizerPtr MakeCharClassPreTokenizer(bool (*is_match)(char32_t), SplitBehav
 // Keeps runs of word characters and runs of what is neither word nor whitespace.
 PreTokenizerPtr MakeWordsPreTokenizer();
 
+// Drops whitespace and keeps each punctuation character by itself.
+PreTokenizerPtr MakeBertPreTokenizer();
+
 // Cuts after every `length` characters. Requires: length > 0.
 PreTokenizerPtr MakeFixedLengthPreTokenizer(int64_t length);
 

@@ -14,6 +14,7 @@
 #include "coordinator/text/component_json.h"
 #include "coordinator/text/unigram_model.h"
 #include "coordinator/text/word_level_model.h"
+#include "coordinator/text/word_piece_model.h"
 
 namespace quire::text {
 namespace {
@@ -123,12 +124,26 @@ void ParseWordLevel(const JsonNode& node, TokenizerParts* parts) {
   if (node.ok()) parts->model = std::make_unique<WordLevelModel>(parts->vocabulary.get(), unk_token);
 }
 
+constexpr int64_t kWordPieceCharsMax = 1 << 16;
+
+void ParseWordPiece(const JsonNode& node, TokenizerParts* parts) {
+  WordPieceOptions options;
+  if (!node.At("unk_token").is_null()) options.unk_token = node.At("unk_token").String();
+  const JsonNode prefix = node.At("continuing_subword_prefix");
+  if (!prefix.is_null()) options.continuing_prefix = prefix.String();
+  const JsonNode longest = node.At("max_input_chars_per_word");
+  if (!longest.is_null()) options.max_input_chars = longest.Int(0, kWordPieceCharsMax);
+  parts->vocabulary = ParseVocabulary(node.At("vocab"));
+  if (node.ok()) parts->model = std::make_unique<WordPieceModel>(parts->vocabulary.get(), options);
+}
+
 // Fills vocabulary, model and pieces_are_bytes.
 void ParseModel(const JsonNode& node, bool ends_in_byte_level, TokenizerParts* parts) {
   const JsonNode type = node.At("type");
   const std::string name = type.is_null() ? "BPE" : type.String();
   if (name == "Unigram") return ParseUnigram(node, parts);
   if (name == "WordLevel") return ParseWordLevel(node, parts);
+  if (name == "WordPiece") return ParseWordPiece(node, parts);
   if (name != "BPE") type.FailUnimplemented(absl::StrCat("model of type '", name, "' is not supported"));
   if (!node.ok()) return;
   const JsonNode dropout = node.At("dropout");

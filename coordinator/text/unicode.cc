@@ -120,6 +120,13 @@ bool IsPunctuation(char32_t c) {
   }
 }
 
+MarkKind MarkOf(char32_t c) {
+  const utf8proc_category_t category = Category(c);
+  if (category == UTF8PROC_CATEGORY_MN) return MarkKind::kNonspacing;
+  const bool is_mark = category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
+  return is_mark ? MarkKind::kOther : MarkKind::kNone;
+}
+
 void AppendLower(char32_t c, std::string* out) {
   if (c == 0x130) {
     AppendChar('i', out);

@@ -23,6 +23,10 @@ bool IsNumeric(char32_t c);
 // ASCII punctuation (symbols such as '+' too) or general category P*.
 bool IsPunctuation(char32_t c);
 
+// General category Mn; Mc or Me.
+enum class MarkKind { kNone, kNonspacing, kOther };
+MarkKind MarkOf(char32_t c);
+
 // Appends the character's lower case, which is two characters for U+0130. No rule looks at its neighbours.
 void AppendLower(char32_t c, std::string* out);
 

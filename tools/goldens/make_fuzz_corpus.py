@@ -192,9 +192,10 @@ def make_tokenizer_json():
         tokenizer = json.loads((TEXT / "kinds" / kind / "tokenizer.json").read_text())
         keep = [t for t, i in sorted(tokenizer["model"]["vocab"].items(), key=lambda item: item[1])][:320]
         write("tokenizer_json", kind, dump(cut_affixes(tokenizer, keep)))
-    words = json.loads((TEXT / "kinds/word_level/tokenizer.json").read_text())
-    words["model"]["vocab"] = {t: i for t, i in words["model"]["vocab"].items() if i < FEW_TOKENS}
-    write("tokenizer_json", "word_level", dump(words))
+    for kind in ("word_level", "word_piece", "word_piece_cased"):
+        words = json.loads((TEXT / "kinds" / kind / "tokenizer.json").read_text())
+        words["model"]["vocab"] = {t: i for t, i in words["model"]["vocab"].items() if i < 4 * FEW_TOKENS}
+        write("tokenizer_json", kind, dump(words))
     for kind in ("unigram_json", "unigram_json_bytes"):
         tokenizer = json.loads((TEXT / "kinds" / kind / "tokenizer.json").read_text())
         tokenizer["model"]["vocab"] = tokenizer["model"]["vocab"][:FEW_TOKENS]

@@ -2,9 +2,10 @@
 tokens, a byte-level normaliser. make_kind_goldens.py writes them.
 
 All are trained by the library's own trainers. The one for BPE numbers characters with affixes in the order of a hash table, another one in every
-run: bpe_affixes and bpe_suffix_bytes were trained once, and a new run gives other bytes in their folders, which agree with each other."""
+run: bpe_affixes, bpe_suffix_bytes and word_piece* were trained once; a new run gives other bytes in their folders, which agree with each other."""
 
 import collections
+import unicodedata
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -75,5 +76,46 @@ def byte_normalizer(corpus):
     return tokenizer
 
 
-COMPONENT_KINDS = {"bpe_affixes": bpe_affixes, "bpe_suffix_bytes": bpe_suffix_bytes, "word_level": word_level,
+def word_piece(corpus):
+    """As encoders have it, and the language models that took over their vocabularies."""
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(with_common_characters(corpus), trainers.WordPieceTrainer(
+        vocab_size=AFFIX_SIZE, show_progress=False, special_tokens=names))
+    tokenizer.decoder = decoders.WordPiece()
+    add_specials(tokenizer, names)
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer
+
+
+def word_piece_cased(corpus):
+    """Accents go for themselves, long words are unknown, and decoding leaves spaces as they are."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>", max_input_chars_per_word=9))
+    tokenizer.normalizer = normalizers.Sequence([
+        normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False),
+        normalizers.NFD(), normalizers.StripAccents()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.train_from_iterator(with_common_characters(corpus), trainers.WordPieceTrainer(
+        vocab_size=AFFIX_SIZE, show_progress=False, special_tokens=["<unk>"], continuing_subword_prefix="##"))
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    add_specials(tokenizer, ["<unk>"])
+    return tokenizer
+
+
+def marks_agree(line):
+    """The library's tables of marks are of an older Unicode: where that matters is no test."""
+    normal = normalizers.NFD().normalize_str(line)
+    if normal != unicodedata.normalize("NFD", line):
+        return False
+    bert = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
+    marks = lambda kinds: "".join(c for c in normal if unicodedata.category(c) not in kinds)
+    return bert.normalize_str(line) == marks(("Mn",)) and normalizers.StripAccents().normalize_str(normal) == marks(("Mn", "Mc", "Me"))
+
+
+# Kinds with lines of their own: the rest of the lines, and more, up to as many as the others have.
+OWN_LINES = {"word_piece": marks_agree, "word_piece_cased": marks_agree}
+
+COMPONENT_KINDS = {"word_piece": word_piece, "word_piece_cased": word_piece_cased, "bpe_affixes": bpe_affixes, "bpe_suffix_bytes": bpe_suffix_bytes, "word_level": word_level,
                    "byte_normalizer": byte_normalizer}

@@ -26,7 +26,7 @@ import tiktoken
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from component_kinds import COMPONENT_KINDS
+from component_kinds import COMPONENT_KINDS, OWN_LINES
 from lines import make_corpus, make_lines
 from make_tokenizer_goldens import line_hash, write_json_lines
 from variants import LLAMA3_PATTERN, QWEN2_PATTERN
@@ -269,8 +269,21 @@ def write_tiktoken_kinds(out, vocab, lines):
                rows(LLAMA3_PATTERN, special, ["[gMASK]", "<sop>"], None))
 
 
-def write_component_kinds(out, corpus, lines, kinds):
+def lines_where(agree, lines):
+    rng = random.Random(SEED + 1)
+    found = [line for line in lines if agree(line)]
+    while len(found) < NUM_LINES:
+        found += [line for line in make_lines(rng) if same_normal_form(line) and agree(line)]
+    return found[:NUM_LINES]
+
+
+def write_component_kinds(out, corpus, all_lines, kinds):
     for name in kinds:
+        lines = all_lines
+        if name in OWN_LINES:
+            lines = lines_where(OWN_LINES[name], all_lines)
+            (out / name).mkdir(exist_ok=True)
+            write_json_lines(out / name / "lines.jsonl", lines)
         make = COMPONENT_KINDS[name]
         tokenizer = make(corpus)
         text = json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, separators=(",", ":")) + "\n"
