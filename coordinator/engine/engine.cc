@@ -34,7 +34,10 @@ constexpr absl::Duration kSnapshotAge = absl::Milliseconds(20);
 class Engine::Impl final : public cluster::WorkerGroup::Listener {
  public:
   Impl(const EngineOptions& options, cluster::WorkerGroup* group)
-      : options_(options), group_(group), core_(MakeCoreOptions(options, [this] { Poke(); })), thread_([this] { Loop(); }) {}
+      : options_(options),
+        group_(group),
+        core_(MakeCoreOptions(options, [this] { Poke(); })),
+        thread_([this] { Loop(); }) {}
 
   ~Impl() override { Stop(absl::ZeroDuration()); }
 

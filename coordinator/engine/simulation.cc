@@ -36,7 +36,10 @@ constexpr int64_t kMaxTurns = 200000;  // of one seed
 class Simulation {
  public:
   Simulation(uint64_t seed, const SimSettings& settings)
-      : loop_(seed, settings.trace), model_(DrawModel(&loop_)), options_(DrawOptions(&loop_)), core_(WithWake(options_)) {
+      : loop_(seed, settings.trace),
+        model_(DrawModel(&loop_)),
+        options_(DrawOptions(&loop_)),
+        core_(WithWake(options_)) {
     cluster_ = std::make_unique<SimCluster>(DrawCluster(), &loop_, [this](Event event) { Deliver(std::move(event)); });
   }
 

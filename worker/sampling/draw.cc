@@ -33,7 +33,8 @@ void BannedTokens(const SamplingParams& params, absl::Span<const int32_t> output
 }
 
 bool HasEdits(const kernels::LogitEdits& edits) {
-  return !edits.mask.empty() || !edits.allowed.empty() || !edits.bias.empty() || !edits.banned.empty() || !edits.seen.empty();
+  return !edits.mask.empty() || !edits.allowed.empty() || !edits.bias.empty() || !edits.banned.empty() ||
+         !edits.seen.empty();
 }
 
 kernels::SampleRow MakeSampleRow(const SamplingParams& params, int32_t num_output, bool with_logprobs) {
