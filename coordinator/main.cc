@@ -35,6 +35,7 @@
 #include "coordinator/coordinator_flags.h"
 #include "coordinator/edge_access.h"
 #include "coordinator/engine/replicas.h"
+#include "coordinator/flag_help.h"
 #include "coordinator/frontend/api.h"
 #include "coordinator/frontend/server.h"
 #include "coordinator/http/endpoints.h"
@@ -250,7 +251,13 @@ int Main(int argc, char** argv) {
   usage.contains_help_flags = [](absl::string_view file) { return absl::EndsWith(file, kFlagsFile); };
   usage.version_string = [] { return absl::StrCat("quire coordinator ", kVersion, "\n"); };
   absl::SetFlagsUsageConfig(usage);
-  const std::vector<char*> words = absl::ParseCommandLine(argc, argv);
+  std::vector<char*> given(argv, argv + argc);
+  const bool help = TakeHelp(&given);
+  const std::vector<char*> words = absl::ParseCommandLine(static_cast<int>(given.size()), given.data());
+  if (help) {  // after parsing, so that what is wrong is said first
+    std::fputs(GroupedHelp(kUsage).c_str(), stdout);
+    return 1;
+  }
   StartLogging(argv[0]);
   if (words.size() > 1) {
     LOG(ERROR) << "unexpected argument '" << words[1] << "'; flags are written --name=value, see --help";

@@ -352,7 +352,7 @@ void Connection::Gone() {
 void Connection::Linger() {
   state_ = State::kLingering;
   since_ = Clock::now();
-  stream_->ShutdownSend();
+  stream_->ShutdownSend(shared_from_this());
   if (read_ended_) return Close();
   input_.clear();
   Read();

@@ -21,7 +21,7 @@ class PlainStream final : public Stream {
   void WriteSome(boost::asio::const_buffer from, Handler done) override {
     socket_.async_write_some(from, std::move(done));
   }
-  void ShutdownSend() override {
+  void ShutdownSend(std::shared_ptr<void>) override {
     boost::system::error_code ignored;
     socket_.shutdown(tcp::socket::shutdown_send, ignored);
   }
@@ -48,9 +48,8 @@ class TlsStream final : public Stream {
   void WriteSome(boost::asio::const_buffer from, Handler done) override {
     stream_.async_write_some(from, std::move(done));
   }
-  void ShutdownSend() override {
-    // Its handler keeps nothing: whoever closes the stream ends it before.
-    stream_.async_shutdown([](const boost::system::error_code&) {});
+  void ShutdownSend(std::shared_ptr<void> owner) override {
+    stream_.async_shutdown([owner = std::move(owner)](const boost::system::error_code&) {});
   }
   void Close() override {
     boost::system::error_code ignored;

@@ -25,8 +25,9 @@ class Stream {
   // At most one of each may be outstanding. What the buffer points to must outlive it.
   virtual void ReadSome(boost::asio::mutable_buffer to, Handler done) = 0;
   virtual void WriteSome(boost::asio::const_buffer from, Handler done) = 0;
-  // Tells the peer that nothing more comes. Requires: no write is outstanding.
-  virtual void ShutdownSend() = 0;
+  // Tells the peer that nothing more comes. Keeps `owner`, which owns this, until that is done. Requires: no write is
+  // outstanding.
+  virtual void ShutdownSend(std::shared_ptr<void> owner) = 0;
   // Ends everything; outstanding handlers are called with an error. Idempotent.
   virtual void Close() = 0;
 };

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -140,6 +141,21 @@ TEST(StartupFailure, BadFlagsAndMissingModel) {
   ExpectFailure("ranks do not divide the heads", {absl::StrCat("--model=", kDemoModel), "--workers=local:7"}, {"7"});
   ExpectFailure("workers nonsense", {absl::StrCat("--model=", kDemoModel), "--workers=local:x"}, {"workers"});
   ExpectFailure("unknown dtype", {absl::StrCat("--model=", kDemoModel), "--dtype=int3"}, {"int3"});
+}
+
+TEST(StartupFailure, HelpHasEveryFlagInAGroup) {
+  const std::string command = absl::StrCat(CoordinatorBinary(), " --max_num_seqs=7 --help");
+  FILE* pipe = popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string help;
+  char buffer[4096];
+  for (size_t n = 0; (n = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) help.append(buffer, n);
+  EXPECT_NE(pclose(pipe), 0);
+  for (const char* part : {"\nmodel:\n", "\nclients:\n", "\nkeys and TLS:\n", "\n    --port (default: 8000)\n"}) {
+    EXPECT_TRUE(absl::StrContains(help, part)) << part << help;
+  }
+  EXPECT_FALSE(absl::StrContains(help, "\nother:\n")) << "coordinator/flag_help.cc names no group of what comes below\n"
+                                                      << help;
 }
 
 TEST(StartupFailure, APortInUse) {
