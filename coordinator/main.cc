@@ -41,6 +41,7 @@
 #include "coordinator/http/endpoints.h"
 #include "coordinator/http/server.h"
 #include "coordinator/metrics/metrics.h"
+#include "coordinator/grammar/compiler_process.h"
 #include "coordinator/text/chat/chat_format.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/cluster_tls.h"
@@ -280,4 +281,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace quire
 
-int main(int argc, char** argv) { return quire::Main(argc, argv); }
+int main(int argc, char** argv) {
+  quire::grammar::RunCompilerIfAsked(argc, argv);
+  return quire::Main(argc, argv);
+}

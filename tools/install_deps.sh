@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building and testing Quire needs, from Debian 12's own packages. Idempotent: when all are there it ends at once and
-# touches no network.
+# Installs what building and testing Quire needs, from Debian 12's own packages, and fetches one library that is not among them
+# (tools/install_xgrammar.sh). Idempotent: when all are there it ends at once and touches no network.
 #
 # usage: tools/install_deps.sh [--check | --list]
 #   --check   only say what is missing; exit code 1 if anything is
@@ -52,6 +52,11 @@ apt_get() {
   return "$code"
 }
 
+# What Debian has no package of. Without it everything builds and works but constrained output.
+fetch_sources() {
+  "$(dirname "$(realpath "$0")")/install_xgrammar.sh" || true
+}
+
 main() {
   case ${1:-} in
     "" | --check) ;;
@@ -64,7 +69,7 @@ main() {
   local -a missing
   mapfile -t missing < <(missing_packages)
   if ((${#missing[@]} == 0)); then
-    [[ ${1:-} != --check ]] || echo "all ${#PACKAGES[@]} packages are installed"
+    if [[ ${1:-} == --check ]]; then echo "all ${#PACKAGES[@]} packages are installed"; else fetch_sources; fi
     return 0
   fi
   if [[ ${1:-} == --check ]]; then
@@ -95,6 +100,7 @@ main() {
     if apt_get install -y --no-install-recommends "${missing[@]}"; then
       mapfile -t missing < <(missing_packages)
       ((${#missing[@]} == 0)) || die "apt-get succeeded but these are still missing: ${missing[*]}"
+      fetch_sources
       return 0
     fi
     echo "install_deps: apt-get install failed (attempt $attempt of $MAX_ATTEMPTS)" >&2

@@ -11,6 +11,8 @@
 #include "coordinator/frontend/text_adapter.h"
 #include "coordinator/frontend/validate.h"
 #include "coordinator/frontend/validate_chat.h"
+#include "coordinator/frontend/validate_constraint.h"
+#include "coordinator/grammar/grammars.h"
 #include "coordinator/metrics/metrics.h"
 #include "coordinator/text/chat/chat_format.h"
 #include "coordinator/text/tokenizer.h"
@@ -66,6 +68,19 @@ absl::Status ApplyCallersLimits(const v1::GenerateRequest& message, const access
   return absl::OkStatus();
 }
 
+// Special tokens are no text: no grammar allows them.
+std::unique_ptr<grammar::Grammars> MakeGrammars(const std::shared_ptr<const text::Tokenizer>& tokenizer) {
+  if (tokenizer == nullptr) return nullptr;
+  grammar::GrammarOptions options;
+  options.explain = [](const absl::Status& status, const std::string& field) {
+    return FieldError(status.code(), field, status.message());
+  };
+  return std::make_unique<grammar::Grammars>(options, [tokenizer](int32_t id) {
+    const bool text = tokenizer->Contains(id) && !tokenizer->IsSpecial(id);
+    return text ? tokenizer->TokenBytes(id) : std::string();
+  });
+}
+
 // Keeps the request's place among its tenant's until the engine has let it go.
 class CountedSink final : public engine::RequestSink {
  public:
@@ -91,7 +106,10 @@ Api::Api(const ApiOptions& options, engine::Replicas* engine, std::shared_ptr<co
       tokenizer_(std::move(tokenizer)),
       facts_(options, engine),
       start_time_(absl::Now()),
-      live_(std::make_shared<LiveRequests>()) {}
+      live_(std::make_shared<LiveRequests>()),
+      grammars_(MakeGrammars(tokenizer_)) {}
+
+Api::~Api() = default;
 
 absl::StatusOr<std::vector<int32_t>> Api::EncodeText(const std::string& text, bool add_special_tokens) const {
   std::vector<int32_t> ids;
@@ -163,6 +181,7 @@ absl::StatusOr<Prepared> Api::Check(const v1::GenerateRequest& message, const ac
   absl::StatusOr<request::Request> request = Validate(message, (*facts)->limits, MakeEncode(), MakeRenderChat());
   if (!request.ok()) return request.status();
   if (absl::Status status = ApplyCallersLimits(message, caller, &request->params); !status.ok()) return status;
+  if (absl::Status status = Constrain(message, **facts, caller, &*request); !status.ok()) return status;
   Prepared prepared;
   prepared.response = MakeResponseOptions(message, *request);
   request->tenant = caller.tenant;
@@ -173,6 +192,29 @@ absl::StatusOr<Prepared> Api::Check(const v1::GenerateRequest& message, const ac
   prepared.request = *std::move(request);
   prepared.max_live_requests = caller.max_live_requests;
   return prepared;
+}
+
+// The grammar compiles while the request is on its way.
+absl::Status Api::Constrain(const v1::GenerateRequest& message, const ReplicaFacts& facts, const access::Caller& caller,
+                            request::Request* request) {
+  absl::StatusOr<absl::optional<grammar::GrammarSource>> source = ReadConstraint(message.sampling_params());
+  if (!source.ok() || !source->has_value()) return source.status();
+  const std::string field = (*source)->field;
+  if (grammars_ == nullptr) {
+    return FieldError(absl::StatusCode::kFailedPrecondition, field, "cannot be taken: this server has no tokenizer.");
+  }
+  std::vector<int32_t> stop_ids = facts.info.eos_token_ids;
+  stop_ids.insert(stop_ids.end(), request->params.stop_token_ids.begin(), request->params.stop_token_ids.end());
+  if (stop_ids.empty()) {
+    return FieldError(absl::StatusCode::kFailedPrecondition, field,
+                      "cannot end: the model has no end-of-sequence token; give stop_token_ids.");
+  }
+  absl::StatusOr<grammar::Grammars::MakeConstraint> make =
+      grammars_->Constrain(caller.tenant, *std::move(*source), std::move(stop_ids), facts.limits.vocab_size);
+  if (!make.ok()) return make.status();
+  request->make_constraint = *std::move(make);
+  request->params.min_tokens = 0;  // the model's default: it would forbid the grammar's end
+  return absl::OkStatus();
 }
 
 absl::StatusOr<uint64_t> Api::Submit(Prepared prepared, std::unique_ptr<engine::RequestSink> sink) {

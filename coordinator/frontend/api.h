@@ -43,6 +43,9 @@ class GetServerInfoResponse;
 class TokenizeRequest;
 class TokenizeResponse;
 }  // namespace quire::v1
+namespace quire::grammar {
+class Grammars;
+}
 namespace quire::text {
 class Tokenizer;
 }
@@ -61,6 +64,7 @@ class Api {
  public:
   // `tokenizer` may be null: then only token ids come in and go out. The engine must outlive this.
   Api(const ApiOptions& options, engine::Replicas* engine, std::shared_ptr<const text::Tokenizer> tokenizer);
+  ~Api();
 
   // Checks every field, makes token ids of the prompt and fills every default. Errors: those of Validate;
   // INVALID_ARGUMENT a limit of the caller; RESOURCE_EXHAUSTED the caller's requests are at their limit already;
@@ -107,6 +111,8 @@ class Api {
  private:
   // Prepare and Submit, uncounted.
   absl::StatusOr<Prepared> Check(const v1::GenerateRequest& message, const access::Caller& caller, absl::Time deadline);
+  absl::Status Constrain(const v1::GenerateRequest& message, const ReplicaFacts& facts, const access::Caller& caller,
+                         request::Request* request);
   absl::StatusOr<uint64_t> Enqueue(Prepared prepared, std::unique_ptr<engine::RequestSink> sink);
   // Requires: tokenizer_.
   absl::StatusOr<std::vector<int32_t>> EncodeText(const std::string& text, bool add_special_tokens) const;
@@ -121,6 +127,7 @@ class Api {
   const absl::Time start_time_;
   const std::shared_ptr<LiveRequests> live_;  // sinks release into it, maybe after this is gone
   std::atomic<bool> draining_{false};
+  const std::unique_ptr<grammar::Grammars> grammars_;  // null without a tokenizer
 };
 
 }  // namespace quire::frontend

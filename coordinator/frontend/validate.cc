@@ -17,6 +17,7 @@
 #include "coordinator/frontend/token_rules.h"
 #include "coordinator/frontend/validate_beams.h"
 #include "coordinator/frontend/validate_chat.h"
+#include "coordinator/frontend/validate_constraint.h"
 #include "coordinator/text/utf8.h"
 #include "proto/generate.pb.h"
 
@@ -29,10 +30,6 @@ absl::Status Invalid(absl::string_view field, absl::string_view what) {
 
 absl::Status TooLong(absl::string_view field, absl::string_view what) {
   return WithErrorCode(Invalid(field, what), "context_length_exceeded");
-}
-
-absl::Status NotServed(absl::string_view field) {
-  return FieldError(absl::StatusCode::kUnimplemented, field, "is not served yet; leave it unset.");
 }
 
 // The shortest form that reads back as the same float: nobody should read "must be at most 1, got 1".
@@ -114,28 +111,6 @@ absl::Status ReadFloats(const v1::SamplingParams& in, const GenerationDefaults& 
   return reader.status();
 }
 
-absl::Status CheckUnserved(const v1::GenerateRequest& message) {
-  const v1::SamplingParams& in = message.sampling_params();
-  switch (in.constraint_case()) {
-    case v1::SamplingParams::kJsonSchema:
-      return NotServed("sampling_params.json_schema");
-    case v1::SamplingParams::kRegex:
-      return NotServed("sampling_params.regex");
-    case v1::SamplingParams::kGrammar:
-      return NotServed("sampling_params.grammar");
-    case v1::SamplingParams::kStructuralTag:
-      return NotServed("sampling_params.structural_tag");
-    case v1::SamplingParams::kJsonObject:
-      if (in.json_object()) return NotServed("sampling_params.json_object");
-      break;
-    case v1::SamplingParams::kChoice:
-      return NotServed("sampling_params.choice");
-    case v1::SamplingParams::CONSTRAINT_NOT_SET:
-      break;
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckEnvelope(const v1::GenerateRequest& message, const Limits& limits) {
   if (message.has_request_id()) {
     if (absl::Status status = CheckRequestId(message.request_id()); !status.ok()) return status;
@@ -153,7 +128,7 @@ absl::Status CheckEnvelope(const v1::GenerateRequest& message, const Limits& lim
     return Invalid("shared_prefix_tokens", absl::StrCat("must be 0 with --enable_prefix_caching=false, got ",
                                                         message.shared_prefix_tokens(), "."));
   }
-  return CheckUnserved(message);
+  return ReadConstraint(message.sampling_params()).status();
 }
 
 absl::Status ReadCount(const v1::SamplingParams& in, const Limits& limits, request::SamplingParams* out) {

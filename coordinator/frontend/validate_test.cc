@@ -3,6 +3,7 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
+#include <string.h>
 
 #include <limits>
 #include <map>
@@ -86,11 +87,6 @@ Row GoodSampling(const std::string& name, const std::string& fields) {
 }
 Row BadSampling(const std::string& name, const std::string& fields, const std::string& what) {
   return Bad(absl::StrCat("sampling_params.", name), Sampling(fields), what);
-}
-Row Unserved(const std::string& field, const std::string& request, const std::string& param = "") {
-  const std::string& about = param.empty() ? field : param;
-  return {field, request, StatusCode::kUnimplemented, absl::StrCat(about, " is not served yet; leave it unset."),
-          about};
 }
 
 void AddEnvelopeRows(std::vector<Row>* rows) {
@@ -250,18 +246,31 @@ void AddListRows(std::vector<Row>* rows) {
   }
 }
 
-void AddUnservedRows(std::vector<Row>* rows) {
-  const auto unserved = [rows](const std::string& name, const std::string& fields) {
-    rows->push_back(Unserved(absl::StrCat("sampling_params.", name), Sampling(fields)));
-  };
-  unserved("json_schema", "json_schema: '{}'");
-  unserved("regex", "regex: 'a'");
-  unserved("grammar", "grammar: 'a'");
-  unserved("structural_tag", "structural_tag: 'a'");
-  unserved("json_object", "json_object: true");
-  rows->push_back(GoodSampling("json_object", "json_object: false"));
-  rows->push_back(
-      Unserved("sampling_params.choice.choices", Sampling("choice { choices: 'a' }"), "sampling_params.choice"));
+void AddConstraintRows(std::vector<Row>* rows) {
+  for (const char* field : {"json_schema", "regex", "grammar", "structural_tag"}) {
+    rows->push_back(GoodSampling(field, absl::StrCat(field, ": '{}'")));
+    rows->push_back(BadSampling(field, absl::StrCat(field, ": ''"), "must have 1 to 65536 bytes, got 0."));
+    rows->push_back(GoodSampling(field, absl::StrCat(field, ": '", std::string(65536, 'a'), "'")));
+    rows->push_back(BadSampling(field, absl::StrCat(field, ": '", std::string(65537, 'a'), "'"),
+                                "must have 1 to 65536 bytes, got 65537."));
+  }
+  rows->push_back(GoodSampling("json_object", "json_object: true"));
+  rows->push_back(GoodSampling("json_object", "json_object: false ignore_eos: true"));
+  rows->push_back(GoodSampling("choice", "choice { choices: 'a' choices: '\"b\"' }"));
+  rows->push_back(BadSampling("choice", "choice { }", "must have 1 to 1024 choices, got 0."));
+  rows->push_back(BadSampling("choice", "choice { choices: 'a' choices: '' }",
+                              "must hold strings of 1 to 1024 bytes, got one of 0."));
+  rows->push_back(BadSampling("choice", absl::StrCat("choice { choices: '", std::string(1025, 'a'), "' }"),
+                              "must hold strings of 1 to 1024 bytes, got one of 1025."));
+  for (const char* other :
+       {"use_beam_search: true", "min_tokens: 1", "ignore_eos: true", "bad_words: 'a'", "allowed_token_ids: 5"}) {
+    const std::string field(other, strchr(other, ':'));
+    rows->push_back(BadSampling(field, absl::StrCat("regex: 'a' ", other),
+                                "cannot go with a constraint on the output; leave it unset."));
+  }
+}
+
+void AddBestOfRows(std::vector<Row>* rows) {
   rows->push_back(GoodSampling("best_of", "best_of: 64 n: 2"));
   rows->push_back(BadSampling("best_of", "best_of: 1 n: 2", "must be in [n, 128] with n = 2, got 1."));
   rows->push_back(BadSampling("best_of", "best_of: 0", "must be in [n, 128] with n = 1, got 0."));
@@ -294,7 +303,8 @@ std::vector<Row> Table() {
   AddCountRows(&rows);
   AddListRows(&rows);
   AddBeamRows(&rows);
-  AddUnservedRows(&rows);
+  AddConstraintRows(&rows);
+  AddBestOfRows(&rows);
   return rows;
 }
 
