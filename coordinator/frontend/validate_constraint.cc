@@ -54,13 +54,13 @@ absl::StatusOr<Source> ReadChoice(const v1::Choice& in) {
   for (int i = 0; i < in.choices_size(); ++i) {
     const std::string& choice = in.choices(i);
     if (choice.empty() || choice.size() > kGrammarChoiceBytesMax) {
-      return Invalid("choice", absl::StrCat("must hold strings of 1 to ", kGrammarChoiceBytesMax, " bytes, got one of ",
-                                            choice.size(), "."));
+      return Invalid("choice.choices", absl::StrCat("must hold strings of 1 to ", kGrammarChoiceBytesMax,
+                                                    " bytes, got one of ", choice.size(), "."));
     }
     if (i > 0) ebnf += " | ";
     AppendLiteral(choice, &ebnf);
   }
-  return ReadText(GrammarKind::kEbnf, "choice", ebnf);
+  return ReadText(GrammarKind::kEbnf, "choice.choices", ebnf);
 }
 
 absl::StatusOr<Source> ReadSource(const v1::SamplingParams& in) {

@@ -256,11 +256,11 @@ void AddConstraintRows(std::vector<Row>* rows) {
   }
   rows->push_back(GoodSampling("json_object", "json_object: true"));
   rows->push_back(GoodSampling("json_object", "json_object: false ignore_eos: true"));
-  rows->push_back(GoodSampling("choice", "choice { choices: 'a' choices: '\"b\"' }"));
-  rows->push_back(BadSampling("choice", "choice { }", "must have 1 to 1024 choices, got 0."));
-  rows->push_back(BadSampling("choice", "choice { choices: 'a' choices: '' }",
+  rows->push_back(GoodSampling("choice.choices", "choice { choices: 'a' choices: '\"b\"' }"));
+  rows->push_back(BadSampling("choice.choices", "choice { }", "must have 1 to 1024 choices, got 0."));
+  rows->push_back(BadSampling("choice.choices", "choice { choices: 'a' choices: '' }",
                               "must hold strings of 1 to 1024 bytes, got one of 0."));
-  rows->push_back(BadSampling("choice", absl::StrCat("choice { choices: '", std::string(1025, 'a'), "' }"),
+  rows->push_back(BadSampling("choice.choices", absl::StrCat("choice { choices: '", std::string(1025, 'a'), "' }"),
                               "must hold strings of 1 to 1024 bytes, got one of 1025."));
   for (const char* other :
        {"use_beam_search: true", "min_tokens: 1", "ignore_eos: true", "bad_words: 'a'", "allowed_token_ids: 5"}) {

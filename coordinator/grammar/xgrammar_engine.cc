@@ -41,12 +41,20 @@ auto Guarded(absl::StatusCode code, const F& f) -> decltype(f()) {
   }
 }
 
+// Enough to indent; a model that begins to write blanks and may go on for ever often does.
+constexpr int kBlanksMax = 32;
+
+xgrammar::CompiledGrammar CompileSchema(const std::string& schema, bool strict, xgrammar::GrammarCompiler* compiler) {
+  return compiler->CompileJSONSchema(schema, /*any_whitespace=*/true, /*indent=*/std::nullopt,
+                                     /*separators=*/std::nullopt, strict, kBlanksMax);
+}
+
 xgrammar::CompiledGrammar Compile(const GrammarSource& source, xgrammar::GrammarCompiler* compiler) {
   switch (source.kind) {
     case GrammarKind::kJsonObject:
-      return compiler->CompileJSONSchema(R"({"type":"object"})", true, std::nullopt, std::nullopt, false);
+      return CompileSchema(R"({"type":"object"})", /*strict=*/false, compiler);
     case GrammarKind::kJsonSchema:
-      return compiler->CompileJSONSchema(source.text);
+      return CompileSchema(source.text, /*strict=*/true, compiler);
     case GrammarKind::kRegex:
       return compiler->CompileRegex(source.text);
     case GrammarKind::kEbnf:
