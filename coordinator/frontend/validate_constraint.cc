@@ -47,7 +47,7 @@ void AppendLiteral(const std::string& text, std::string* out) {
 
 absl::StatusOr<Source> ReadChoice(const v1::Choice& in) {
   if (in.choices().empty() || in.choices_size() > kGrammarChoicesMax) {
-    return Invalid("choice",
+    return Invalid("choice.choices",
                    absl::StrCat("must have 1 to ", kGrammarChoicesMax, " choices, got ", in.choices_size(), "."));
   }
   std::string ebnf = "root ::= ";
