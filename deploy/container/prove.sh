@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Proves the Containerfile without a registry: makes Debian 12 by debootstrap, builds the image of HEAD on it with buildah, then runs the image
-# as its pods do (uid 65532, no capabilities, root file system read-only, /tmp and /dev/shm in memory): --help of both programs, then a
-# coordinator with a rank of its own that answers `generate` on the demo model.
+# as its pods do (uid 65532, no capabilities, root file system read-only, /tmp and /dev/shm in memory): --help of the programs, a coordinator
+# with a rank of its own that answers `generate` on the demo model, then whole renderings of the manifests (rehearse.py).
 #
 # usage: deploy/container/prove.sh [--keep=DIR]
 #   --keep=DIR   work in DIR and leave it there: base image, image store. Used again by the next run.
 #
-# Needs root, buildah, debootstrap. The build takes Bazel's disk cache (~/.cache/quire/bazel) from this machine, and adds to it.
+# Needs root, buildah, debootstrap, curl, openssl. The build takes Bazel's disk cache (~/.cache/quire/bazel) from this machine, and adds to it.
 set -euo pipefail
 shopt -s inherit_errexit
 
 readonly RELEASE=bookworm
 readonly IMAGE=localhost/quire:proof
+readonly RENDERINGS=(cpu-local gpu-single gpu-tp-lws)
 readonly BUILD_HOME=/root  # of the build stage's user
 KEEP=
 WORK=
@@ -105,7 +106,9 @@ prove() {
   echo "=== $(bud inspect --type image --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.ExposedPorts}}' "$IMAGE"), $(du -sh "$root" | cut -f1)"
   mkdir -p "$root/models/model"
   local code=0
-  QUIRE_PROVE_ROOT=$root unshare --mount --pid --fork --net --kill-child "$(realpath "$0")" || code=$?
+  local -a apart=(unshare --mount --pid --fork --net --kill-child --mount-proc)
+  QUIRE_PROVE_ROOT=$root "${apart[@]}" "$(realpath "$0")" &&
+    "${apart[@]}" python3 -B "$TOP/deploy/container/rehearse.py" "$root" "${RENDERINGS[@]}" || code=$?
   bud umount "$container" >/dev/null
   bud rm "$container" >/dev/null
   return "$code"
@@ -126,7 +129,7 @@ main() {
   fi
   ((EUID == 0)) || die "needs root"
   local program
-  for program in buildah debootstrap; do
+  for program in buildah debootstrap curl openssl; do
     command -v "$program" >/dev/null || die "needs $program: apt-get install -y $program"
   done
   if [[ $WORK ]]; then mkdir -p "$WORK"; else WORK=$(mktemp -d -t quire_prove.XXXXXXXX); fi
