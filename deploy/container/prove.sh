@@ -12,7 +12,7 @@ shopt -s inherit_errexit
 
 readonly RELEASE=bookworm
 readonly IMAGE=localhost/quire:proof
-readonly RENDERINGS=(cpu-local gpu-single gpu-tp-lws)
+readonly RENDERINGS=(cpu-local gpu-single gpu-tp-lws "base, tls" "gpu-single, all" "gpu-tp-lws, all")
 readonly BUILD_HOME=/root  # of the build stage's user
 KEEP=
 WORK=

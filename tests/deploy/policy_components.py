@@ -69,6 +69,8 @@ def mutual_tls(manifests, binaries):
     for pods, container, program in manifests.programs():
         flags = manifests.flags(pods, container)
         if program == "coordinator" and not dials_ranks(flags):
+            if "cluster_certfile" in flags:
+                yield f"{pods.name}: ranks of --workers=local:N are reached without TLS, the coordinator refuses --cluster_certfile"
             continue
         secured.add("cluster_certfile" in flags)
         if "cluster_certfile" not in flags:

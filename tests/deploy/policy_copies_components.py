@@ -29,6 +29,7 @@ BAD_COPIES = [
     ("tls_files", TLS, lambda o: replace_argument(container(o), "--cluster_ca_certs=/etc/quire-cluster-tls/ca.crt", "--max_num_seqs=8")),
     ("mutual_tls", TLS, lambda o: put(certificate(o, "quire-worker"), "uris", ["spiffe://quire/coordinator"])),
     ("mutual_tls", TLS, lambda o: put(certificate(o, "quire-server"), "issuerRef", "name", "quire-cluster-ca")),
+    ("mutual_tls", TLS, lambda o: flag(o, "coordinator", "--workers=", "--workers=local:1\n--served_model_name=")),
     ("mutual_tls", GROUPS, lambda o: put(rank_of_group(o), "args", ["--flagfile=/etc/quire/worker.flags"])),
     ("certificates", TLS, lambda o: o.remove(find(o, "Issuer", "quire-cluster-ca"))),
     ("certificates", TLS, lambda o: put(certificate(o, "quire-server"), "renewBefore", "1h")),

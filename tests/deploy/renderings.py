@@ -13,6 +13,13 @@ RENDERINGS = {
     "gpu-single": ("overlays/gpu-single", []),
     "gpu-tp-lws": ("overlays/gpu-tp-lws", []),
     "rdma": ("overlays/rdma", []),
+    "base, tls": ("base", ["tls", "tls-ranks"]),
+    "cpu-local, monitoring": ("overlays/cpu-local", ["monitoring"]),
+    "gpu-single, all": ("overlays/gpu-single", ["monitoring", "autoscaling", "tls"]),
+    "gpu-single, pool": ("overlays/gpu-single", ["monitoring", "autoscaling", "inferencepool"]),
+    "gpu-tp-lws, all": ("overlays/gpu-tp-lws", ["monitoring", "autoscaling-lws", "tls", "tls-ranks"]),
+    "gpu-tp-lws, pool": ("overlays/gpu-tp-lws", ["monitoring", "inferencepool"]),
+    "rdma, all": ("overlays/rdma", ["monitoring", "autoscaling-lws", "tls", "tls-ranks"]),
 }
 
 
