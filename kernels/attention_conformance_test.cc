@@ -109,7 +109,7 @@ std::vector<double> ExactAttention(const World& w, const Guarded& q, int64_t row
   return out;
 }
 
-using AttentionConformance = ConformanceTest;
+using AttentionConformance = ExactConformanceTest;
 
 // Slopes as models have them, some of them not of bfloat16.
 std::vector<float> Slopes(int64_t num_heads) {
@@ -260,7 +260,7 @@ TEST_P(AttentionConformance, CopyBlocksInOrder) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, AttentionConformance, testing::ValuesIn(BackendsUnderTest()), BackendLabel);
+INSTANTIATE_TEST_SUITE_P(Backends, AttentionConformance, testing::ValuesIn(BackendsUnderTest()), BackendLabel);
 
 }  // namespace
 }  // namespace quire::kernels

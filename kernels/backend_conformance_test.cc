@@ -32,7 +32,7 @@ TEST_P(BackendConformance, MatMul) {
           for (int64_t r = 0; r < c.rows; ++r) {
             double sum = with_bias ? bias.at(0, r) : 0.0;
             for (int64_t k = 0; k < c.cols; ++k) sum += static_cast<double>(x.at(t, k)) * w.at(r, k);
-            ExpectClose(sum, out.at(t, r), 1e-5, absl::StrCat(where, " at ", t, ",", r));
+            ExpectClose(sum, out.at(t, r), ProductTolerance(dtype), absl::StrCat(where, " at ", t, ",", r));
           }
         }
         out.ExpectGuardsIntact();
@@ -347,7 +347,7 @@ TEST(BackendChecksDeathTest, ShapeErrorsNameBothValues) {
   EXPECT_DEATH(backend->GatherRows(x.view(), {2}, SliceRows(x.view(), 0, 1)), "2 vs. 2");
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, BackendConformance, testing::ValuesIn(BackendsUnderTest()), BackendLabel);
+INSTANTIATE_TEST_SUITE_P(Backends, BackendConformance, testing::ValuesIn(BackendsUnderTest()), BackendLabel);
 
 }  // namespace
 }  // namespace quire::kernels

@@ -1,44 +1,85 @@
-// What the conformance tests share: the list of backends under test and tensors with guard bytes around every row. Test
-// code.
+// What the conformance tests share: the backends under test and tensors with guard bytes around every row. Test code.
 #ifndef QUIRE_KERNELS_CONFORMANCE_H_
 #define QUIRE_KERNELS_CONFORMANCE_H_
 
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <ostream>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "kernels/backend.h"
 #include "kernels/half.h"
 
 namespace quire::kernels {
 
-// The reference, and the fast kernels for every instruction set of this machine on 1, 2 and 3 threads.
-inline std::vector<CpuBackendOptions> BackendsUnderTest() {
-  std::vector<CpuBackendOptions> all(1);
-  all[0].reference = true;
-  for (const std::string& isa : CpuIsas()) {
-    for (int num_threads : {1, 2, 3}) all.push_back({num_threads, false, isa});
-  }
-  return all;
-}
+// A backend that the tests are run with. Which there are is decided by what a test is linked with: conformance_cpu.cc
+// here, conformance_emulated.cc and conformance_gpu.cc in cuda/.
+struct BackendUnderTest {
+  std::string label;
+  std::function<absl::StatusOr<std::unique_ptr<Backend>>()> make;
+  // Products may round their input to the weight's type, and B2 does not hold for them.
+  bool rounds_inputs = false;
+};
 
-inline std::string BackendLabel(const testing::TestParamInfo<CpuBackendOptions>& info) {
-  return info.param.reference ? "reference" : absl::StrCat(info.param.isa, "_threads", info.param.num_threads);
-}
+std::vector<BackendUnderTest> BackendsUnderTest();
 
-class ConformanceTest : public testing::TestWithParam<CpuBackendOptions> {
+// Memory that both the tests and the backends read and write.
+void* AllocateShared(int64_t bytes);
+void FreeShared(void* memory);
+
+template <typename T>
+struct SharedAllocator {
+  using value_type = T;
+  SharedAllocator() = default;
+  template <typename U>
+  SharedAllocator(const SharedAllocator<U>& /*other*/) {}
+  T* allocate(size_t n) { return static_cast<T*>(AllocateShared(static_cast<int64_t>(n * sizeof(T)))); }
+  void deallocate(T* memory, size_t /*n*/) { FreeShared(memory); }
+  bool operator==(const SharedAllocator& /*other*/) const { return true; }
+  bool operator!=(const SharedAllocator& /*other*/) const { return false; }
+};
+
+// For operands of a backend that are no Guarded.
+template <typename T>
+using SharedVector = std::vector<T, SharedAllocator<T>>;
+
+inline void PrintTo(const BackendUnderTest& backend, std::ostream* out) { *out << backend.label; }
+
+inline std::string BackendLabel(const testing::TestParamInfo<BackendUnderTest>& info) { return info.param.label; }
+
+class ConformanceTest : public testing::TestWithParam<BackendUnderTest> {
  protected:
   void SetUp() override {
-    absl::StatusOr<std::unique_ptr<Backend>> made = CreateCpuBackend(GetParam());
+    absl::StatusOr<std::unique_ptr<Backend>> made = GetParam().make();
     ASSERT_TRUE(made.ok()) << made.status();
     backend_ = *std::move(made);
   }
+  void TearDown() override {
+    if (backend_ == nullptr) return;
+    const absl::Status status = backend_->Synchronize();
+    EXPECT_TRUE(status.ok()) << status;
+  }
+
+  // Of a product's answer to the exact one, relative to 1 + its size.
+  double ProductTolerance(DType stored) const {
+    if (!GetParam().rounds_inputs || stored == DType::kF32) return 1e-5;
+    return stored == DType::kF16 ? 4e-3 : 3e-2;
+  }
 
   std::unique_ptr<Backend> backend_;
+};
+
+// Of operations in which a backend that rounds the inputs of products is like the one that does not: once is enough.
+class ExactConformanceTest : public ConformanceTest {
+ protected:
+  void SetUp() override {
+    if (GetParam().rounds_inputs) GTEST_SKIP() << "the same as without rounding";
+    ConformanceTest::SetUp();
+  }
 };
 
 // A tensor whose rows are apart and stand between guard bytes. Values are those of the stored type.
@@ -106,7 +147,7 @@ class Guarded {
   DType dtype_;
   TensorView view_;
   int64_t row_width_ = 0;
-  std::vector<char> bytes_;
+  SharedVector<char> bytes_;
 };
 
 // Distance allowed to the double-precision answer: absolute + relative.

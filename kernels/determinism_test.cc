@@ -101,6 +101,21 @@ TEST(Determinism, BatchesAndThreads) {
   }
 }
 
+using BatchDeterminism = ConformanceTest;
+
+TEST_P(BatchDeterminism, CompanyChangesNoBit) {
+  if (GetParam().rounds_inputs) GTEST_SKIP() << "its products may choose their order by the number of rows";
+  const RowBits expected = RunInBatchesOf(backend_.get(), 1);
+  for (int64_t batch : {5, 9, 512}) {
+    const RowBits got = RunInBatchesOf(backend_.get(), batch);
+    for (const auto& [name, rows] : expected) {
+      for (int64_t t = 0; t < kRows; ++t) ASSERT_EQ(got.at(name)[t], rows[t]) << name << " " << batch << " row " << t;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, BatchDeterminism, testing::ValuesIn(BackendsUnderTest()), BackendLabel);
+
 TEST(Determinism, SameBitsOnEveryFusedTargetAndInTheReference) {
   const std::vector<std::string> isas = CpuIsas();
   if (isas.size() < 3) GTEST_SKIP() << "needs two sets with fused multiply-add, this machine has " << isas.size() - 1;

@@ -11,7 +11,7 @@
 namespace quire::kernels {
 namespace {
 
-using ExpertConformance = ConformanceTest;
+using ExpertConformance = ExactConformanceTest;
 
 std::string NameOf(const ExpertCase& c) {
   return absl::StrCat(c.num_tokens, " tokens, ", c.num_chosen, " of ", c.num_experts, " experts, here ", c.first_expert,
@@ -41,8 +41,8 @@ struct OwnedRouting {
   int32_t row(int64_t t, int64_t c) const { return rows[t * view.rows.stride[0] + c]; }
   float weight(int64_t t, int64_t c) const { return weights[t * view.weights.stride[0] + c]; }
 
-  std::vector<int32_t> ids, rows, row_token, row_start;
-  std::vector<float> weights;
+  SharedVector<int32_t> ids, rows, row_token, row_start;
+  SharedVector<float> weights;
   ExpertRouting view;
 };
 
@@ -266,7 +266,7 @@ TEST_P(ExpertConformance, ScaleRows) {
   x.ExpectGuardsIntact();
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, ExpertConformance, testing::ValuesIn(BackendsUnderTest()), BackendLabel);
+INSTANTIATE_TEST_SUITE_P(Backends, ExpertConformance, testing::ValuesIn(BackendsUnderTest()), BackendLabel);
 
 }  // namespace
 }  // namespace quire::kernels

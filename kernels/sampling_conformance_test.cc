@@ -16,9 +16,10 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 const float kNaN = std::nanf("");
 
-using SamplingConformance = ConformanceTest;
+using SamplingConformance = ExactConformanceTest;
 
-int32_t SampleOne(Backend* backend, std::vector<float> logits, const SampleRow& row) {
+int32_t SampleOne(Backend* backend, const std::vector<float>& given, const SampleRow& row) {
+  SharedVector<float> logits(given.begin(), given.end());
   std::vector<SampleResult> results(1);
   const TensorView view = MakeView(logits.data(), DType::kF32, {1, static_cast<int64_t>(logits.size())});
   backend->Sample(view, {row}, absl::MakeSpan(results));
@@ -196,10 +197,10 @@ TEST_P(SamplingConformance, EditsInOrderAndLogprobsOfTheRawRow) {
 // A large vocabulary, where the passes skip most ids: the same draw as an exhaustive one.
 // Only allowed ids are drawn; bans and bias come on top; the log-prob is that of the raw row.
 TEST_P(SamplingConformance, OnlyAllowedIdsAreDrawn) {
-  std::vector<float> base(300, 0.0f);
+  SharedVector<float> base(300, 0.0f);
   base[7] = 5.0f;
   base[20] = 3.0f;
-  std::vector<float> logits = base;
+  SharedVector<float> logits = base;
   const TensorView view = MakeView(logits.data(), DType::kF32, {1, 300});
   const std::vector<int32_t> allowed = {20, 21, 299}, banned = {21};
   const std::vector<std::pair<int32_t, float>> bias = {{299, 2.0f}, {7, 50.0f}};
@@ -258,7 +259,7 @@ TEST_P(SamplingConformance, OnlyIdsOfTheMaskAreDrawn) {
 
 // A given token is not drawn, whatever the row's filters are; its log-prob is that of the raw row.
 TEST_P(SamplingConformance, GivenTokensAreScoredNotDrawn) {
-  std::vector<float> logits = {std::log(0.125f), std::log(0.5f), std::log(0.125f), std::log(0.25f)};
+  SharedVector<float> logits = {std::log(0.125f), std::log(0.5f), std::log(0.125f), std::log(0.25f)};
   const TensorView view = MakeView(logits.data(), DType::kF32, {1, 4});
   for (int32_t given = 0; given < 4; ++given) {
     SampleRow row;
@@ -296,7 +297,7 @@ TEST_P(SamplingConformance, LargeVocabulary) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, SamplingConformance, testing::ValuesIn(BackendsUnderTest()), BackendLabel);
+INSTANTIATE_TEST_SUITE_P(Backends, SamplingConformance, testing::ValuesIn(BackendsUnderTest()), BackendLabel);
 
 TEST(SamplingMath, NearTheTrueFunctions) {
   for (int i = 0; i <= 200000; ++i) {

@@ -1,0 +1,2 @@
+// The file of kernels, for the emulator.
+#include "kernels/cuda/attention_kernels.cu"
