@@ -3,6 +3,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "worker/comm/gloo_communicator.h"
+#include "worker/comm/nccl_api.h"
+#include "worker/comm/nccl_communicator.h"
 #include "worker/comm/shm_communicator.h"
 #include "worker/comm/single_communicator.h"
 
@@ -18,12 +20,19 @@ absl::StatusOr<std::unique_ptr<Communicator>> CreateCommunicator(const Communica
         absl::StrCat("collective \"single\" is for one rank, not for ", options.world_size));
   }
   // A group of one needs no transport, whatever was asked for.
-  if (options.kind == "single" || ((options.kind == "shm" || options.kind == "gloo") && options.world_size == 1)) {
+  const bool known = options.kind == "shm" || options.kind == "gloo" || options.kind == "nccl";
+  if (options.kind == "single" || (known && options.world_size == 1)) {
     return std::make_unique<SingleCommunicator>();
   }
   if (options.kind == "shm") return ShmCommunicator::Form(options, store);
   if (options.kind == "gloo") return FormGlooCommunicator(options, store);
-  return absl::InvalidArgumentError(absl::StrCat("collective \"", options.kind, "\" is not one of single, shm, gloo"));
+  if (options.kind == "nccl") {
+    absl::StatusOr<std::unique_ptr<NcclApi>> api = OpenNccl();
+    if (!api.ok()) return api.status();
+    return FormNcclCommunicator(options, store, *std::move(api));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("collective \"", options.kind, "\" is not one of single, shm, gloo, nccl"));
 }
 
 }  // namespace quire::worker

@@ -1,5 +1,5 @@
-// The collectives of one tensor-parallel group. Production: single, shm (one host), gloo (across hosts); NCCL joins
-// them on CUDA.
+// The collectives of one tensor-parallel group. Production: single, shm (one host), gloo (across hosts), nccl (GPUs,
+// which holds C2 but for its order of sums: NC4 of nccl_communicator.h).
 //
 // Thread rule: the rank's compute thread only; Abort from any thread.
 // Invariants:
@@ -36,7 +36,7 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int world_size() const = 0;
-  virtual const char* Name() const = 0;  // single | shm | gloo
+  virtual const char* Name() const = 0;  // single | shm | gloo | nccl
 
   // data[i] = sum over ranks, in place. Units: elements. Errors: UNAVAILABLE a rank is gone or hung past the timeout;
   // CANCELLED after Abort.
@@ -45,17 +45,22 @@ class Communicator {
   // out[r * count + i] = rank r's in[i]; out holds world_size * count elements; in may lie inside out at its own place.
   virtual absl::Status AllGather(const float* in, float* out, int64_t count) = 0;
 
+  // After the device was synchronized: the error of collectives that were only queued when their calls returned. Where
+  // calls return with their result there is none.
+  virtual absl::Status Finished() { return absl::OkStatus(); }
+
   // Makes a blocked call on any thread return CANCELLED within milliseconds.
   virtual void Abort() = 0;
 };
 
 struct CommunicatorOptions {
-  std::string kind;  // single | shm | gloo
+  std::string kind;  // single | shm | gloo | nccl
   int rank = 0;
   int world_size = 1;
   std::string name;                            // unique per formation: shm segment, gloo prefix
   std::string listen_host;                     // gloo: address that the other ranks can dial
   absl::Duration timeout = absl::Seconds(30);  // of one call, and of forming
+  void* stream = nullptr;                      // nccl: the device's queue that computes (Backend::compute_queue)
 };
 
 // Blocks until all ranks are there. Errors: INVALID_ARGUMENT unknown kind; DEADLINE_EXCEEDED with the ranks that are
