@@ -46,6 +46,8 @@ def cuda_library(name, srcs, hdrs = [], inputs = [], deps = [], **kwargs):
         name = name,
         srcs = objects,
         hdrs = hdrs,
+        # The CUDA runtime is an archive: whatever uses it goes into the program, never into a shared library of a test.
+        linkstatic = True,
         deps = deps + ["@cuda//:runtime"],
         **kwargs
     )
