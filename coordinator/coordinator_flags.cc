@@ -79,10 +79,15 @@ ABSL_FLAG(
     "Of a model with a mixture of experts each rank holds whole experts instead of a part of every one. The output "
     "is the same to the bit on 1, 2 and 4 ranks; the ranks exchange four times as much after such a layer. A draft "
     "model is not concerned.");
-ABSL_FLAG(std::string, collective, "auto",
-          "How ranks exchange sums: shm (one host), gloo (TCP), or auto: shm if all ranks are on one host, else gloo.");
+ABSL_FLAG(
+    std::string, collective, "auto",
+    "How ranks exchange sums: shm (one host), gloo (TCP), nccl (GPUs), or auto: nccl if all ranks compute on GPUs, "
+    "else shm if all are on one host, else gloo. On GPUs shm and gloo go through host memory: slow, and to the bit "
+    "what CPUs do.");
 ABSL_FLAG(std::string, worker_binary, "",
           "Worker program of --workers=local:N; default: the one built with this coordinator.");
+ABSL_FLAG(std::string, worker_device, "cpu",
+          "What each local worker computes on: cpu, auto, or cuda: rank N takes GPU N.");
 ABSL_FLAG(int32_t, worker_threads, 0, "Threads of each local worker; 0 = cores / N.");
 ABSL_FLAG(absl::Duration, worker_connect_timeout, absl::Seconds(10),
           "How long to try to reach a worker, which may start later than the coordinator.");
@@ -337,6 +342,7 @@ absl::StatusOr<std::vector<cluster::GrpcWorkerGroupOptions>> GroupOptions() {
   options.local.num_on_host = workers->num_local;
   options.local.binary = absl::GetFlag(FLAGS_worker_binary);
   options.local.num_threads = absl::GetFlag(FLAGS_worker_threads);
+  options.local.device = absl::GetFlag(FLAGS_worker_device);
   cluster::FormationOptions& formation = options.formation;
   if (absl::Status status = SetClusterTls(*workers, &formation); !status.ok()) return status;
   formation.collective = absl::GetFlag(FLAGS_collective);

@@ -260,6 +260,24 @@ TEST_P(AttentionConformance, CopyBlocksInOrder) {
   }
 }
 
+TEST_P(AttentionConformance, BlocksGoOutAndComeBackElsewhere) {
+  World w(backend_.get(), {1, 1, 16, 16, {{1, 64}}}, DType::kF16, 3);
+  const int64_t bytes = w.layout.block_bytes();
+  char* base = static_cast<char*>(w.memory->data());
+  const auto host = backend_->AllocateHostMemory(2 * bytes).value();
+  EXPECT_EQ(static_cast<const char*>(host->data())[2 * bytes - 1], 0);
+  for (int64_t b = 0; b < w.layout.num_blocks; ++b) std::memset(base + b * bytes, static_cast<int>(b) + 1, bytes);
+  backend_->SwapOut({{1, 0}, {2, 1}}, w.cache, *host);
+  backend_->CopyBlocks({{0, 1}, {3, 2}}, w.cache);  // the blocks are others' now
+  backend_->SwapIn({{1, 0}, {0, 4}}, w.cache, *host);
+  ASSERT_TRUE(backend_->Synchronize().ok());
+  const int expected[] = {3, 1, 4, 4, 2};
+  for (int64_t b = 0; b < 5; ++b) {
+    EXPECT_EQ(base[b * bytes], expected[b]) << b;
+    EXPECT_EQ(base[(b + 1) * bytes - 1], expected[b]) << b;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, AttentionConformance, testing::ValuesIn(BackendsUnderTest()), BackendLabel);
 
 }  // namespace

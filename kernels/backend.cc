@@ -226,6 +226,34 @@ void Backend::CopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, c
   if (!copies.empty()) DoCopyBlocks(copies, cache);
 }
 
+namespace {
+
+void CheckSwap(absl::Span<const std::pair<int32_t, int32_t>> blocks, const KvCacheView& cache, const Buffer& host) {
+  CheckCache(cache, 0);
+  const int64_t host_blocks = host.size_bytes() / cache.layout.block_bytes();
+  for (const auto& [block, host_block] : blocks) {
+    CHECK(block >= 0 && block < cache.layout.num_blocks) << "block " << block << " of " << cache.layout.num_blocks;
+    CHECK(host_block >= 0 && host_block < host_blocks) << "host block " << host_block << " of " << host_blocks;
+  }
+}
+
+}  // namespace
+
+void Backend::SwapOut(absl::Span<const std::pair<int32_t, int32_t>> moves, const KvCacheView& cache,
+                      const Buffer& host) {
+  CheckSwap(moves, cache, host);
+  if (!moves.empty()) DoSwap(/*out=*/true, moves, cache, host);
+}
+
+void Backend::SwapIn(absl::Span<const std::pair<int32_t, int32_t>> moves, const KvCacheView& cache,
+                     const Buffer& host) {
+  std::vector<std::pair<int32_t, int32_t>> blocks;
+  blocks.reserve(moves.size());
+  for (const auto& [host_block, block] : moves) blocks.emplace_back(block, host_block);
+  CheckSwap(blocks, cache, host);
+  if (!blocks.empty()) DoSwap(/*out=*/false, blocks, cache, host);
+}
+
 void Backend::EditLogits(const TensorView& logits, absl::Span<const LogitEdits> edits,
                          absl::Span<SampleResult> results) {
   CheckSampleArgs(logits, edits.size(), results.empty() ? edits.size() : results.size());

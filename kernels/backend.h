@@ -47,6 +47,18 @@ class Buffer {
   virtual int64_t size_bytes() const = 0;
 };
 
+// What callers may have to know of a device beside its operations.
+struct DeviceTraits {
+  // Operations read what the host has allocated or mapped; if not, tables have to be copied (CopyToDevice).
+  bool reads_host_memory = true;
+  // What allocations draw on: "" = the host's memory, else the device's own, by a name that no other device of this host
+  // has.
+  std::string memory_id;
+  // The queue that operations run on, for collectives between devices (cudaStream_t); null where an operation is done
+  // when it returns.
+  void* compute_queue = nullptr;
+};
+
 enum class NormKind : uint8_t { kLayer, kRms };
 enum class ActivationKind : uint8_t { kRelu, kGeluErf, kGeluTanh, kSilu };
 
@@ -107,6 +119,7 @@ class Backend {
 
   virtual std::string Name() const = 0;  // "cpu/avx512", for logs and benchmarks
   virtual DType activation_dtype() const = 0;
+  virtual DeviceTraits traits() const = 0;
 
   // --- memory ---
   // Zeroed device memory, 64-byte aligned at least. Errors: RESOURCE_EXHAUSTED with the bytes asked and free.
@@ -114,6 +127,9 @@ class Backend {
   virtual absl::StatusOr<int64_t> FreeBytes() = 0;
   virtual absl::Status CopyToDevice(void* dst, const void* src, int64_t bytes) = 0;
   virtual absl::Status CopyToHost(void* dst, const void* src, int64_t bytes) = 0;
+  // Zeroed host memory that blocks are swapped to: page-locked where the device copies faster so. Errors:
+  // RESOURCE_EXHAUSTED with the bytes asked.
+  virtual absl::StatusOr<std::unique_ptr<Buffer>> AllocateHostMemory(int64_t bytes) = 0;
   // Waits until all earlier work is done and reports its errors.
   virtual absl::Status Synchronize() = 0;
 
@@ -178,6 +194,12 @@ class Backend {
   // Copies whole blocks inside the cache: pairs (source, destination), applied in order.
   void CopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, const KvCacheView& cache);
 
+  // Moves whole blocks between the cache and `host`, memory of AllocateHostMemory that holds blocks of the same size:
+  // pairs (source, destination). Out leaves before any later operation writes the cache, in arrives before any later
+  // one reads it; Synchronize waits for both and reports their errors. Requires: no block twice in a call.
+  void SwapOut(absl::Span<const std::pair<int32_t, int32_t>> moves, const KvCacheView& cache, const Buffer& host);
+  void SwapIn(absl::Span<const std::pair<int32_t, int32_t>> moves, const KvCacheView& cache, const Buffer& host);
+
   // Mixture of experts, defined in expert_ops.h; checked in backend_experts.cc.
   // Shapes: logits [num_tokens, num_experts] f32; num_chosen is ids' width.
   void Route(const TensorView& logits, const RouteParams& params, const ExpertRouting& routing);
@@ -227,6 +249,9 @@ class Backend {
   virtual void DoSoftCap(const TensorView& x, float cap) = 0;
   virtual void DoGatherRows(const TensorView& x, absl::Span<const int32_t> rows, const TensorView& out) = 0;
   virtual void DoCopyBlocks(absl::Span<const std::pair<int32_t, int32_t>> copies, const KvCacheView& cache) = 0;
+  // Block `first` of the cache and `second` of the host memory, whichever way.
+  virtual void DoSwap(bool out, absl::Span<const std::pair<int32_t, int32_t>> blocks, const KvCacheView& cache,
+                      const Buffer& host) = 0;
   virtual void DoRoute(const TensorView& logits, const RouteParams& params, const ExpertRouting& routing) = 0;
   virtual void DoExpertMatMul(const TensorView& x, absl::Span<const Weight* const> experts, const TensorView& row_start,
                               const TensorView& row_token, const TensorView& out) = 0;

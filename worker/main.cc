@@ -29,9 +29,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "kernels/backend.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "proto/cluster_tls.h"
 #include "proto/loopback.h"
 #include "proto/protocol.h"
+#include "worker/device_choice.h"
 #include "worker/model/model.h"
 #include "worker/service/worker_service.h"
 
@@ -60,7 +62,13 @@ ABSL_FLAG(int, num_threads, 0,
           "Threads that compute, this one included. 0 = every core this process may use; give each worker its share "
           "when several run "
           "on one host.");
-ABSL_FLAG(std::string, device, "cpu", "What computes: cpu.");
+ABSL_FLAG(
+    std::string, device, "cpu",
+    "What computes: cpu; cuda, or cuda:N for the GPU of that index; auto: the GPU if there is one, else the CPU.");
+ABSL_FLAG(
+    bool, deterministic, false,
+    "On a GPU a row's bits hang on nothing but the row, as they always do on a CPU: not on the batch, the chunking "
+    "or the neighbours. Products of many rows take longer so.");
 ABSL_FLAG(bool, die_with_parent, false,
           "End (SIGKILL) when the process that started this one ends. For local workers.");
 ABSL_FLAG(int, min_log_level, 0, "Least severity that is logged: 0 info, 1 warning, 2 error.");
@@ -139,8 +147,20 @@ bool WritePortFile(const std::string& path, int port) {
 
 absl::StatusOr<std::unique_ptr<kernels::Backend>> CreateBackend(int num_threads) {
   const std::string device = absl::GetFlag(FLAGS_device);
-  if (device != "cpu")
-    return absl::InvalidArgumentError(absl::StrCat("--device=", device, ": this build has cpu only"));
+  const absl::StatusOr<DeviceChoice> choice = ParseDevice(device);
+  if (!choice.ok()) return choice.status();
+  if (choice->cuda) {
+    kernels::CudaBackendOptions options;
+    options.device = choice->index;
+    options.exact = absl::GetFlag(FLAGS_deterministic);
+    absl::StatusOr<std::unique_ptr<kernels::Backend>> backend = kernels::CreateCudaBackend(options);
+    if (backend.ok() || !choice->cpu) {
+      return backend.ok() ? std::move(backend)
+                          : absl::Status(backend.status().code(),
+                                         absl::StrCat("--device=", device, ": ", backend.status().message()));
+    }
+    LOG(INFO) << "computing on the CPU: " << backend.status().message();
+  }
   kernels::CpuBackendOptions options;
   options.num_threads = num_threads;
   return kernels::CreateCpuBackend(options);

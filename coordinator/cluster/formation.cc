@@ -39,11 +39,20 @@ absl::Status Annotate(const std::string& name, const absl::Status& status) {
 
 }  // namespace
 
-absl::StatusOr<std::string> ChooseCollective(const std::string& asked, const std::vector<std::string>& host_ids) {
-  if (asked != "auto" && asked != "shm" && asked != "gloo") {
-    return absl::InvalidArgumentError(absl::StrCat("--collective=", asked, " is not one of auto, shm, gloo"));
+absl::StatusOr<std::string> ChooseCollective(const std::string& asked, const std::vector<std::string>& host_ids,
+                                             const std::vector<std::string>& backends) {
+  if (asked != "auto" && asked != "shm" && asked != "gloo" && asked != "nccl") {
+    return absl::InvalidArgumentError(absl::StrCat("--collective=", asked, " is not one of auto, shm, gloo, nccl"));
   }
   if (host_ids.size() == 1) return std::string("single");
+  const auto on_cpu = std::find_if(backends.begin(), backends.end(),
+                                   [](const std::string& backend) { return !absl::StartsWith(backend, "cuda/"); });
+  const bool all_gpus = backends.size() == host_ids.size() && on_cpu == backends.end();
+  if (asked == "nccl" && !all_gpus) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--collective=nccl: rank ", on_cpu - backends.begin(), " does not compute on a GPU"));
+  }
+  if (asked == "auto" && all_gpus) return std::string("nccl");
   const auto differs = std::find_if(host_ids.begin(), host_ids.end(),
                                     [&](const std::string& id) { return id.empty() || id != host_ids[0]; });
   const bool one_host = differs == host_ids.end();
@@ -152,8 +161,12 @@ absl::Status Formation::CheckGlooAddresses() const {
 
 absl::Status Formation::Load() {
   std::vector<std::string> host_ids;
-  for (const worker::v1::Joined& joined : joined_) host_ids.push_back(joined.host_id());
-  absl::StatusOr<std::string> collective = ChooseCollective(options_.collective, host_ids);
+  std::vector<std::string> backends;
+  for (const worker::v1::Joined& joined : joined_) {
+    host_ids.push_back(joined.host_id());
+    backends.push_back(joined.backend());
+  }
+  absl::StatusOr<std::string> collective = ChooseCollective(options_.collective, host_ids, backends);
   if (!collective.ok()) return collective.status();
   collective_ = *std::move(collective);
   if (collective_ == "gloo") {

@@ -56,7 +56,7 @@ struct LoadOptions {
 
 struct FormationOptions {
   LoadOptions load;
-  std::string collective = "auto";  // auto | shm | gloo
+  std::string collective = "auto";  // auto | shm | gloo | nccl
   // For ranks that are dialled by host and port; null = clear text. One object for all epochs: it watches files.
   std::shared_ptr<grpc::ChannelCredentials> credentials;
   absl::Duration connect_timeout = absl::Seconds(10);
@@ -69,9 +69,10 @@ struct FormedReplica {
   ReplicaDescription description;
 };
 
-// The collective that fits: single for one rank, shm if all are on one host, else gloo; or the one that was asked for.
-// Errors: INVALID_ARGUMENT if that cannot work (shm across hosts, an unknown name).
-absl::StatusOr<std::string> ChooseCollective(const std::string& asked, const std::vector<std::string>& host_ids);
+// The collective that fits: single for one rank, nccl if all compute on GPUs, shm if all are on one host, else gloo; or
+// the one that was asked for. `backends`: what each rank says it computes with; may be shorter than host_ids.
+absl::StatusOr<std::string> ChooseCollective(const std::string& asked, const std::vector<std::string>& host_ids,
+                                             const std::vector<std::string>& backends = {});
 
 class Formation {
  public:

@@ -182,7 +182,13 @@ TEST(ChooseCollectiveTest, Table) {
   EXPECT_EQ(*ChooseCollective("gloo", {"a", "a"}), "gloo");
   EXPECT_EQ(ChooseCollective("shm", {"a", "a", "b"}).status().message(),
             "--collective=shm: ranks 0 and 2 are on different hosts and share no memory");
-  EXPECT_FALSE(ChooseCollective("nccl", {"a"}).ok());
+  EXPECT_EQ(*ChooseCollective("nccl", {"a"}), "single");
+  EXPECT_EQ(*ChooseCollective("auto", {"a", "b"}, {"cuda/sm_90 (x)", "cuda/sm_90 (x)"}), "nccl");
+  EXPECT_EQ(*ChooseCollective("shm", {"a", "a"}, {"cuda/sm_90 (x)", "cuda/sm_90 (x)"}), "shm");
+  EXPECT_EQ(*ChooseCollective("auto", {"a", "a"}, {"cuda/sm_90 (x)", "cpu/avx2"}), "shm");
+  EXPECT_EQ(ChooseCollective("nccl", {"a", "a"}, {"cuda/sm_90 (x)", "cpu/avx2"}).status().message(),
+            "--collective=nccl: rank 1 does not compute on a GPU");
+  EXPECT_FALSE(ChooseCollective("mpi", {"a"}).ok());
 }
 
 TEST_F(GrpcWorkerGroupTest, StepsAreAnsweredInOrderTwoInFlight) {

@@ -103,6 +103,11 @@ absl::Status LocalWorkers::Spawn(const LocalWorkerOptions& options, const std::s
   const int num_threads = options.num_threads > 0 ? options.num_threads : std::max(1, NumCores() / sharers);
   std::vector<std::string> args = {binary, absl::StrCat("--listen=", addresses_[rank]),
                                    absl::StrCat("--num_threads=", num_threads), "--die_with_parent"};
+  if (options.device == "cuda") {
+    args.push_back(absl::StrCat("--device=cuda:", rank));
+  } else if (!options.device.empty() && options.device != "cpu") {
+    args.push_back(absl::StrCat("--device=", options.device));
+  }
   args.insert(args.end(), options.extra_args.begin(), options.extra_args.end());
   std::vector<char*> argv;
   for (std::string& arg : args) argv.push_back(arg.data());

@@ -33,6 +33,7 @@ struct LocalWorkerOptions {
   int num_workers = 1;
   int num_on_host = 0;                  // workers of all replicas; 0 = num_workers
   int num_threads = 0;                  // of each; 0 = max(1, cores / num_on_host)
+  std::string device;                   // --device of each; empty or "cpu": not said; "cuda": rank N has cuda:N
   std::string log_prefix;               // which replica speaks
   std::vector<std::string> extra_args;  // after ours
 };

@@ -72,6 +72,24 @@ TEST(LocalWorkersTest, StartsEachRankWithItsOwnPrivateSocket) {
   EXPECT_NE(stat(directory.c_str(), &info), 0) << directory << " is left";
 }
 
+TEST(LocalWorkersTest, EachRankGetsAGpuOfItsOwn) {
+  const struct {
+    const char* device;
+    const char* expected;  // of rank 1
+  } cases[] = {{"cpu", ""}, {"auto", " --device=auto"}, {"cuda", " --device=cuda:1"}};
+  for (const auto& c : cases) {
+    const std::string script = Script("args.sh", R"(echo "$@" > "$0.$$"; exec sleep 100)");
+    LocalWorkerOptions options = Options(script, 2);
+    options.device = c.device;
+    auto workers = LocalWorkers::Start(options, [](const LocalWorkers::Exit&) {});
+    ASSERT_TRUE(workers.ok()) << workers.status();
+    EXPECT_EQ(
+        ReadWhenThere(absl::StrCat(script, ".", (*workers)->pid(1))),
+        absl::StrCat("--listen=", (*workers)->addresses()[1], " --num_threads=3 --die_with_parent", c.expected, "\n"));
+    (*workers)->Stop(absl::ZeroDuration());
+  }
+}
+
 TEST(LocalWorkersTest, SocketsCanGoEarly) {
   auto workers =
       LocalWorkers::Start(Options(Script("waits.sh", "exec sleep 100"), 1), [](const LocalWorkers::Exit&) {});

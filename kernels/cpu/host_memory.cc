@@ -91,4 +91,14 @@ absl::StatusOr<int64_t> FreeHostBytes() {
   return available;
 }
 
+void SwapHostBlocks(bool out, absl::Span<const std::pair<int32_t, int32_t>> blocks, const KvCacheView& cache,
+                    const Buffer& host) {
+  const int64_t bytes = cache.layout.block_bytes();
+  for (const auto& [block, host_block] : blocks) {
+    char* here = static_cast<char*>(cache.base) + block * bytes;
+    char* there = static_cast<char*>(host.data()) + host_block * bytes;
+    std::memcpy(out ? there : here, out ? here : there, bytes);
+  }
+}
+
 }  // namespace quire::kernels::cpu

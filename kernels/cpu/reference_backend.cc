@@ -82,6 +82,7 @@ class ReferenceBackend final : public Backend {
  public:
   std::string Name() const override { return "cpu/reference"; }
   DType activation_dtype() const override { return DType::kF32; }
+  DeviceTraits traits() const override { return {}; }
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override { return AllocateHost(bytes); }
   absl::StatusOr<int64_t> FreeBytes() override { return FreeHostBytes(); }
   absl::Status CopyToDevice(void* dst, const void* src, int64_t bytes) override {
@@ -92,6 +93,7 @@ class ReferenceBackend final : public Backend {
     std::memcpy(dst, src, bytes);
     return absl::OkStatus();
   }
+  absl::StatusOr<std::unique_ptr<Buffer>> AllocateHostMemory(int64_t bytes) override { return AllocateHost(bytes); }
   absl::Status Synchronize() override { return absl::OkStatus(); }
 
  private:
@@ -297,6 +299,11 @@ class ReferenceBackend final : public Backend {
     const int64_t bytes = cache.layout.block_bytes();
     char* base = static_cast<char*>(cache.base);
     for (const auto& [from, to] : copies) std::memmove(base + to * bytes, base + from * bytes, bytes);
+  }
+
+  void DoSwap(bool out, absl::Span<const std::pair<int32_t, int32_t>> blocks, const KvCacheView& cache,
+              const Buffer& host) override {
+    SwapHostBlocks(out, blocks, cache, host);
   }
 
   void DoRoute(const TensorView& logits, const RouteParams& params, const ExpertRouting& routing) override {

@@ -70,10 +70,12 @@ class CudaBackend final : public Backend {
         blas_(std::move(blas)),
         sampler_(&context_),
         narrowed_(context_.allocator()),
-        partials_(context_.allocator()) {}
+        partials_(context_.allocator()),
+        swap_marks_(context_.device()) {}
 
   absl::Status Init() {
     if (absl::Status s = context_.Init(); !s.ok()) return s;
+    if (absl::Status s = swap_marks_.Init(); !s.ok()) return s;
     return partials_.AtLeast(kAttentionWorkspaceBytes).status();
   }
 
@@ -83,6 +85,7 @@ class CudaBackend final : public Backend {
                         facts.name, ")");
   }
   DType activation_dtype() const override { return DType::kF32; }
+  DeviceTraits traits() const override { return {false, context_.device()->facts().id, stream().handle}; }
 
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {
     if (absl::Status s = context_.Enter(); !s.ok()) return s;
@@ -102,6 +105,10 @@ class CudaBackend final : public Backend {
   }
   absl::Status CopyToHost(void* dst, const void* src, int64_t bytes) override {
     return context_.CopyAndWait(dst, src, bytes);
+  }
+  absl::StatusOr<std::unique_ptr<Buffer>> AllocateHostMemory(int64_t bytes) override {
+    if (absl::Status s = context_.Enter(); !s.ok()) return s;
+    return AllocatePinnedBuffer(context_.device(), bytes);
   }
   absl::Status Synchronize() override { return context_.Synchronize(); }
 
@@ -300,6 +307,13 @@ class CudaBackend final : public Backend {
     context_.Launched("CopyBlocks");
   }
 
+  void DoSwap(bool out, absl::Span<const std::pair<int32_t, int32_t>> blocks, const KvCacheView& cache,
+              const Buffer& host) override {
+    if (!context_.Ready()) return;
+    context_.Note(SwapOnDevice(out, blocks, cache, host, context_.device(), &swap_marks_));
+    context_.Launched("Swap");
+  }
+
   void DoRoute(const TensorView& logits, const RouteParams& params, const ExpertRouting& routing) override {
     if (!context_.Ready()) return;
     LaunchRoute(RowsOf(logits), params, ArraysOf(routing), stream());
@@ -373,6 +387,7 @@ class CudaBackend final : public Backend {
   DeviceSampler sampler_;
   Scratch narrowed_;  // inputs of library products
   Scratch partials_;  // of attention
+  SwapMarks swap_marks_;
   std::vector<int32_t> row_sequence_;
   std::vector<const void*> expert_data_;
 };

@@ -8,6 +8,22 @@
 #include "kernels/half.h"
 
 namespace quire::kernels::cuda {
+namespace {
+
+class PinnedBuffer final : public Buffer {
+ public:
+  PinnedBuffer(Device* device, void* data, int64_t bytes) : device_(device), data_(data), bytes_(bytes) {}
+  ~PinnedBuffer() override { device_->FreePinned(data_); }
+  void* data() const override { return data_; }
+  int64_t size_bytes() const override { return bytes_; }
+
+ private:
+  Device* const device_;
+  void* const data_;
+  const int64_t bytes_;
+};
+
+}  // namespace
 
 void PackRows(const TensorView& part, int64_t begin, int64_t count, DType stored, int64_t pitch, char* to) {
   const int64_t cols = part.dim(1), size = DTypeBytes(stored);
@@ -55,6 +71,43 @@ absl::StatusOr<std::unique_ptr<Weight>> PackOnDevice(absl::Span<const TensorView
     }
   }
   return std::make_unique<CudaWeight>(std::move(buffer), matrix);
+}
+
+absl::StatusOr<std::unique_ptr<Buffer>> AllocatePinnedBuffer(Device* device, int64_t bytes) {
+  absl::StatusOr<void*> memory = device->AllocatePinned(std::max<int64_t>(bytes, 1));
+  if (!memory.ok()) return memory.status();
+  std::memset(*memory, 0, bytes);
+  return std::make_unique<PinnedBuffer>(device, *memory, bytes);
+}
+
+SwapMarks::~SwapMarks() {
+  for (Event mark : marks_) {
+    if (mark.handle != nullptr) device_->DestroyEvent(mark);
+  }
+}
+
+absl::Status SwapMarks::Init() {
+  for (Event& mark : marks_) {
+    absl::StatusOr<Event> created = device_->CreateEvent();
+    if (!created.ok()) return created.status();
+    mark = *created;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SwapOnDevice(bool out, absl::Span<const std::pair<int32_t, int32_t>> blocks, const KvCacheView& cache,
+                          const Buffer& host, Device* device, SwapMarks* marks) {
+  const int64_t bytes = cache.layout.block_bytes();
+  if (absl::Status s = device->Record(marks->computed(), device->compute_stream()); !s.ok()) return s;
+  if (absl::Status s = device->WaitOn(device->copy_stream(), marks->computed()); !s.ok()) return s;
+  for (const auto& [block, host_block] : blocks) {
+    char* here = static_cast<char*>(cache.base) + block * bytes;
+    char* there = static_cast<char*>(host.data()) + host_block * bytes;
+    const absl::Status copied = device->Copy(out ? there : here, out ? here : there, bytes, device->copy_stream());
+    if (!copied.ok()) return copied;
+  }
+  if (absl::Status s = device->Record(marks->swapped(), device->copy_stream()); !s.ok()) return s;
+  return device->WaitOn(device->compute_stream(), marks->swapped());
 }
 
 }  // namespace quire::kernels::cuda

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -41,6 +42,30 @@ class CudaWeight final : public Weight {
   const std::unique_ptr<Buffer> buffer_;
   const WeightMatrix matrix_;
 };
+
+// Host memory of AllocatePinned, zeroed. Errors: the device's.
+absl::StatusOr<std::unique_ptr<Buffer>> AllocatePinnedBuffer(Device* device, int64_t bytes);
+
+// The marks by which swaps and kernels wait for each other.
+class SwapMarks final {
+ public:
+  explicit SwapMarks(Device* device) : device_(device) {}
+  ~SwapMarks();
+  SwapMarks(const SwapMarks&) = delete;
+  SwapMarks& operator=(const SwapMarks&) = delete;
+  absl::Status Init();
+
+  Event computed() const { return marks_[0]; }
+  Event swapped() const { return marks_[1]; }
+
+ private:
+  Device* const device_;
+  Event marks_[2];
+};
+
+// Queues the moves on the copy stream: behind all kernels so far, before all later ones.
+absl::Status SwapOnDevice(bool out, absl::Span<const std::pair<int32_t, int32_t>> blocks, const KvCacheView& cache,
+                          const Buffer& host, Device* device, SwapMarks* marks);
 
 // Writes one part's rows [begin, begin + count) as the weight has them: narrowed to `stored`, padded to `pitch`.
 void PackRows(const TensorView& part, int64_t begin, int64_t count, DType stored, int64_t pitch, char* to);

@@ -18,6 +18,7 @@ namespace quire::kernels::cuda {
 
 struct DeviceFacts {
   std::string name;  // "NVIDIA H200"
+  std::string id;    // that no other device of the host has: its place on the bus
   int major = 0;     // compute capability
   int minor = 0;
   int num_multiprocessors = 1;

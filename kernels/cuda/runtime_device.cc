@@ -141,6 +141,12 @@ absl::StatusOr<std::unique_ptr<Device>> OpenRuntimeDevice(int index, bool manage
   }
   DeviceFacts facts;
   facts.name = properties.name;
+  char bus_id[32] = {};
+  if (absl::Status s = ToStatus("cudaDeviceGetPCIBusId", cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), index));
+      !s.ok()) {
+    return s;
+  }
+  facts.id = bus_id;
   facts.major = properties.major;
   facts.minor = properties.minor;
   facts.num_multiprocessors = properties.multiProcessorCount;

@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<ModelFixture>> ModelFixture::Load(const FixtureOp
     kernels::CpuBackendOptions backend_options;
     backend_options.num_threads = options.num_threads;
     backend_options.reference = options.reference;
-    auto backend = kernels::CreateCpuBackend(backend_options);
+    auto backend = options.make_backend ? options.make_backend() : kernels::CreateCpuBackend(backend_options);
     if (!backend.ok()) return backend.status();
     rank->backend = std::move(*backend);
 

@@ -3,6 +3,7 @@
 #define QUIRE_WORKER_MODEL_MODEL_FIXTURE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,6 +23,8 @@ struct FixtureOptions {
   bool expert_parallel = false;
   bool reference = false;  // the CPU backend's oracle instead of its fast kernels
   int num_threads = 1;     // of each rank's backend
+  // Another backend than the CPU's; its memory is the test's as well.
+  std::function<absl::StatusOr<std::unique_ptr<kernels::Backend>>()> make_backend;
   int64_t block_size = 16;
   int64_t max_model_len = 0;
   int max_logit_rows = 512;  // of a step

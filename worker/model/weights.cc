@@ -39,6 +39,8 @@ class WeightLoader {
   // Moves all norms and biases to the device, as one buffer, and makes their views.
   absl::Status UploadVectors();
   TensorView WholeTable(Role role);
+  // Copies a table that the device cannot read where it is.
+  absl::Status BringToDevice(TensorView* table);
 
  private:
   // The head of a tied model is the embedding.
@@ -335,6 +337,18 @@ TensorView WeightLoader::WholeTable(Role role) {
   return bound.source == nullptr ? TensorView() : weights_->checkpoint->RowMajorView(*bound.source);
 }
 
+absl::Status WeightLoader::BringToDevice(TensorView* table) {
+  if (table->empty() || backend_->traits().reads_host_memory) return absl::OkStatus();
+  const int64_t bytes = table->num_elements() * kernels::DTypeBytes(table->dtype);
+  auto buffer = backend_->Allocate(bytes);
+  if (!buffer.ok()) return buffer.status();
+  CHECK(table->contiguous()) << table->ToString();
+  if (absl::Status s = backend_->CopyToDevice((*buffer)->data(), table->data, bytes); !s.ok()) return s;
+  table->data = (*buffer)->data();
+  weights_->tables.push_back(*std::move(buffer));
+  return absl::OkStatus();
+}
+
 void WeightLoader::Stage(const std::vector<float>& values, TensorView* out) {
   constexpr int64_t kAlignFloats = 16;  // 64 bytes
   staged_.push_back({out, static_cast<int64_t>(staged_floats_.size()), static_cast<int64_t>(values.size())});
@@ -398,6 +412,9 @@ absl::StatusOr<Weights> LoadWeights(const ModelSpec& spec, const Shard& shard, c
   weights.positions = loader.WholeTable(Role::kPositions);
   if (spec.skipped_positions > 0) {
     weights.positions = kernels::SliceRows(weights.positions, spec.skipped_positions, spec.max_position);
+  }
+  for (TensorView* table : {&weights.embedding, &weights.positions}) {
+    if (absl::Status s = loader.BringToDevice(table); !s.ok()) return s;
   }
   return weights;
 }

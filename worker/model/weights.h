@@ -73,7 +73,7 @@ struct LayerWeights {
 
 struct Weights {
   // Views of the mapping, [vocab, embed size] and [max_position, hidden], in the checkpoint's type: a step reads a few rows
-  // of them.
+  // of them. Copies where the device cannot read the host's memory.
   kernels::TensorView embedding;
   kernels::TensorView positions;  // empty without learned positions
   NormWeights embedding_norm;     // empty where the model has none
@@ -90,8 +90,9 @@ struct Weights {
   int64_t source_elements = 0;  // that were read for the matrices
   int64_t source_zeros = 0;     // of those
 
-  std::unique_ptr<kernels::Buffer> vectors;  // behind the norms and biases
-  std::unique_ptr<Checkpoint> checkpoint;    // behind the views of the mapping
+  std::unique_ptr<kernels::Buffer> vectors;              // behind the norms and biases
+  std::unique_ptr<Checkpoint> checkpoint;                // behind the views of the mapping
+  std::vector<std::unique_ptr<kernels::Buffer>> tables;  // behind copies
 };
 
 struct WeightOptions {

@@ -11,25 +11,27 @@ absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(const kernels::KvCacheL
                                                          kernels::Backend* backend) {
   auto buffer = backend->Allocate(layout.num_blocks * layout.block_bytes());
   if (!buffer.ok()) return buffer.status();
-  return std::unique_ptr<KvCache>(new KvCache(backend, *std::move(buffer), layout, num_host_blocks));
+  auto host = backend->AllocateHostMemory(num_host_blocks * layout.block_bytes());
+  if (!host.ok()) return host.status();
+  return std::unique_ptr<KvCache>(new KvCache(backend, *std::move(buffer), *std::move(host), layout, num_host_blocks));
 }
 
 KvCache::KvCache(kernels::Backend* backend, std::unique_ptr<kernels::Buffer> buffer,
-                 const kernels::KvCacheLayout& layout, int64_t num_host_blocks)
+                 std::unique_ptr<kernels::Buffer> host, const kernels::KvCacheLayout& layout, int64_t num_host_blocks)
     : backend_(backend),
       buffer_(std::move(buffer)),
+      host_(std::move(host)),
       view_{buffer_->data(), layout},
-      host_(new char[num_host_blocks * layout.block_bytes()]),
       host_used_(num_host_blocks) {}
 
-char* KvCache::DeviceBlock(uint32_t block) const {
-  return static_cast<char*>(view_.base) + block * view_.layout.block_bytes();
+template <typename Numbers>
+absl::Span<const std::pair<int32_t, int32_t>> KvCache::Pairs(const Numbers& flat) {
+  pairs_.clear();
+  for (int i = 0; i < flat.size(); i += 2) pairs_.emplace_back(flat[i], flat[i + 1]);
+  return pairs_;
 }
 
-char* KvCache::HostBlock(uint32_t block) { return host_.get() + block * view_.layout.block_bytes(); }
-
 absl::Status KvCache::Move(const v1::Step& step) {
-  const int64_t bytes = view_.layout.block_bytes();
   for (const uint32_t block : step.host_frees()) {
     used_host_blocks_ -= host_used_[block];
     host_used_[block] = false;
@@ -38,22 +40,13 @@ absl::Status KvCache::Move(const v1::Step& step) {
   for (int i = 0; i < outs.size(); i += 2) {
     used_host_blocks_ += !host_used_[outs[i + 1]];
     host_used_[outs[i + 1]] = true;
-    absl::Status s = backend_->CopyToHost(HostBlock(outs[i + 1]), DeviceBlock(outs[i]), bytes);
-    if (!s.ok()) return s;
   }
-  if (step.block_copies_size() > 0) {
-    copies_.clear();
-    for (int i = 0; i < step.block_copies_size(); i += 2) {
-      copies_.emplace_back(step.block_copies(i), step.block_copies(i + 1));
-    }
-    backend_->CopyBlocks(copies_, view_);
-  }
-  const auto& ins = step.swap_ins();
-  for (int i = 0; i < ins.size(); i += 2) {
-    absl::Status s = backend_->CopyToDevice(DeviceBlock(ins[i + 1]), HostBlock(ins[i]), bytes);
-    if (!s.ok()) return s;
-  }
-  return absl::OkStatus();
+  if (!outs.empty()) backend_->SwapOut(Pairs(outs), view_, *host_);
+  if (step.block_copies_size() > 0) backend_->CopyBlocks(Pairs(step.block_copies()), view_);
+  if (step.swap_ins_size() > 0) backend_->SwapIn(Pairs(step.swap_ins()), view_, *host_);
+  // The caller measures how long moves take: the plan's choice between a swap and computing again hangs on it.
+  const bool swapped = !outs.empty() || step.swap_ins_size() > 0;
+  return swapped ? backend_->Synchronize() : absl::OkStatus();
 }
 
 }  // namespace quire::worker

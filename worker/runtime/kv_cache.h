@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "kernels/backend.h"
 
 namespace quire::worker::v1 {
@@ -33,18 +35,19 @@ class KvCache final {
   int64_t used_host_blocks() const { return used_host_blocks_; }
 
  private:
-  KvCache(kernels::Backend* backend, std::unique_ptr<kernels::Buffer> buffer, const kernels::KvCacheLayout& layout,
-          int64_t num_host_blocks);
-  char* DeviceBlock(uint32_t block) const;
-  char* HostBlock(uint32_t block);
+  KvCache(kernels::Backend* backend, std::unique_ptr<kernels::Buffer> buffer, std::unique_ptr<kernels::Buffer> host,
+          const kernels::KvCacheLayout& layout, int64_t num_host_blocks);
+  // (source, destination, source, ...) as pairs, until the next call.
+  template <typename Numbers>
+  absl::Span<const std::pair<int32_t, int32_t>> Pairs(const Numbers& flat);
 
   kernels::Backend* const backend_;
   const std::unique_ptr<kernels::Buffer> buffer_;
+  const std::unique_ptr<kernels::Buffer> host_;
   const kernels::KvCacheView view_;
-  const std::unique_ptr<char[]> host_;  // taken page by page as it fills
   std::vector<bool> host_used_;
   int64_t used_host_blocks_ = 0;
-  std::vector<std::pair<int32_t, int32_t>> copies_;  // kept for its room
+  std::vector<std::pair<int32_t, int32_t>> pairs_;  // kept for its room
 };
 
 }  // namespace quire::worker

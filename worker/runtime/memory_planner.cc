@@ -76,9 +76,10 @@ absl::StatusOr<MemoryPlan> PlanMemory(const MemoryRequest& r) {
   int64_t bytes = std::max<int64_t>(share - later, 0);
   if (r.kv_cache_memory_bytes > 0) {
     if (r.kv_cache_memory_bytes > r.free_bytes / std::max<int64_t>(r.ranks_sharing, 1)) {
-      return absl::ResourceExhaustedError(absl::StrCat("kv_cache_memory_bytes ", r.kv_cache_memory_bytes,
-                                                       " on each of ", r.ranks_sharing, " ranks, but ", r.free_bytes,
-                                                       " bytes are free on this host with the weights loaded"));
+      return absl::ResourceExhaustedError(
+          absl::StrCat("kv_cache_memory_bytes ", r.kv_cache_memory_bytes, " on each of ", r.ranks_sharing,
+                       " ranks, but ", r.free_bytes, " bytes are free on this ",
+                       r.host_free_bytes >= 0 ? "device" : "host", " with the weights loaded"));
     }
     bytes = r.kv_cache_memory_bytes;
   }
@@ -91,12 +92,15 @@ absl::StatusOr<MemoryPlan> PlanMemory(const MemoryRequest& r) {
         MiB(r.free_bytes), " MiB are free for ", r.ranks_sharing, " ranks at utilization ", utilization,
         ": lower max_model_len, or give more by memory_utilization or kv_cache_memory_bytes"));
   }
-  // On CPUs the swap space is taken from the same memory.
-  const int64_t room = r.free_bytes / std::max<int64_t>(r.ranks_sharing, 1) - plan.device_blocks * r.block_bytes;
+  const bool own_memory = r.host_free_bytes >= 0;
+  const int64_t sharing = std::max<int64_t>(own_memory ? r.ranks_of_host : r.ranks_sharing, 1);
+  // On CPUs the swap space is taken from the same memory as the cache.
+  const int64_t room =
+      own_memory ? r.host_free_bytes / sharing : r.free_bytes / sharing - plan.device_blocks * r.block_bytes;
   if (r.swap_space_bytes > room) {
-    return absl::ResourceExhaustedError(absl::StrCat("swap_space_bytes ", r.swap_space_bytes, " on each of ",
-                                                     r.ranks_sharing, " ranks, but ", room,
-                                                     " bytes of this host are free beside a rank's cache"));
+    return absl::ResourceExhaustedError(absl::StrCat("swap_space_bytes ", r.swap_space_bytes, " on each of ", sharing,
+                                                     " ranks, but ", room, " bytes of this host are free",
+                                                     own_memory ? " for each" : " beside a rank's cache"));
   }
   plan.host_blocks = r.swap_space_bytes / r.block_bytes;
   return plan;

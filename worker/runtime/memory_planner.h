@@ -10,7 +10,10 @@
 namespace quire::worker {
 
 struct MemoryRequest {
-  int64_t free_bytes = 0;             // of the host or the device, with the weights loaded on every rank
+  int64_t free_bytes = 0;  // of the host or the device, with the weights loaded on every rank
+  // Of the host, where the device has memory of its own and swap space lies elsewhere; -1 = it is the same memory.
+  int64_t host_free_bytes = -1;
+  int64_t ranks_of_host = 1;          // that draw on host_free_bytes, this one included
   int64_t ranks_sharing = 1;          // ranks that draw on the same free memory, this one included
   double utilization = 0;             // share of free memory that the ranks may take, (0, 1]; 0 = 0.9
   int64_t kv_cache_memory_bytes = 0;  // of this rank; 0 = by utilization

@@ -56,6 +56,24 @@ TEST(MemoryPlannerTest, SwapSpaceComesOnTopAndHasToFit) {
   EXPECT_NE(status.message().find("swap_space_bytes"), absl::string_view::npos) << status;
 }
 
+// On a device with memory of its own the cache takes nothing of the host, and swap space nothing of the device.
+TEST(MemoryPlannerTest, SwapSpaceOfADeviceComesFromTheHost) {
+  MemoryRequest r = Request();
+  r.host_free_bytes = 3 * kGiB;
+  r.ranks_of_host = 2;
+  r.swap_space_bytes = kGiB;
+  EXPECT_EQ(PlanMemory(r)->device_blocks, 8192 - 128);
+  EXPECT_EQ(PlanMemory(r)->host_blocks, 1024);
+  r.swap_space_bytes = 2 * kGiB;
+  const absl::Status status = PlanMemory(r).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_NE(status.message().find("2147483648 on each of 2 ranks, but 1610612736 bytes"), absl::string_view::npos)
+      << status;
+  r.swap_space_bytes = 0;
+  r.kv_cache_memory_bytes = 17 * kGiB;
+  EXPECT_NE(PlanMemory(r).status().message().find("free on this device"), absl::string_view::npos);
+}
+
 TEST(MemoryPlannerTest, AWindowBoundsWhatASequenceHolds) {
   MemoryRequest r = Request();
   r.max_num_batched_tokens = 512;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -14,6 +15,7 @@
 #include "worker/comm/host_id.h"
 #include "worker/comm/presence.h"
 #include "worker/runtime/memory_planner.h"
+#include "worker/runtime/staged_communicator.h"
 
 namespace quire::worker {
 namespace {
@@ -186,9 +188,9 @@ absl::Status Session::HandleLoad(const v1::Load& load) {
   load_ = load;
   if (absl::Status s = FormGroup(load); !s.ok()) return s;
   if (absl::Status s = LoadShard(load); !s.ok()) return s;
-  const absl::StatusOr<int64_t> ranks_sharing = CountRanksOfHost(load);
-  if (!ranks_sharing.ok()) return ranks_sharing.status();
-  if (absl::Status s = PlanCache(load, *ranks_sharing); !s.ok()) return s;
+  const absl::StatusOr<Sharing> sharing = CountSharing(load);
+  if (!sharing.ok()) return sharing.status();
+  if (absl::Status s = PlanCache(load, *sharing); !s.ok()) return s;
 
   const ModelFacts& facts = shard_.model->facts();
   const kernels::KvCacheLayout layout = shard_.model->CacheLayout(load.block_size());
@@ -226,8 +228,13 @@ absl::Status Session::FormGroup(const v1::Load& load) {
   options.name = load.collective_name();
   options.listen_host = load.listen_host();
   if (load.collective_timeout_seconds() > 0) options.timeout = absl::Seconds(load.collective_timeout_seconds());
+  options.stream = context_->backend->traits().compute_queue;
   absl::StatusOr<std::unique_ptr<Communicator>> formed = CreateCommunicator(options, &store_);
   if (!formed.ok()) return formed.status();
+  const bool through_host = options.world_size > 1 && options.kind != "nccl";
+  if (through_host && !context_->backend->traits().memory_id.empty()) {
+    formed = std::make_unique<StagedCommunicator>(*std::move(formed), context_->backend);
+  }
   absl::MutexLock lock(&mu_);
   comm_ = *std::move(formed);
   // An Abort that came while the group formed found no communicator.
@@ -320,22 +327,35 @@ void Session::ReportProgress(int64_t bytes_loaded, int64_t bytes_total) {
   outbox_->Send(std::move(message));
 }
 
-absl::StatusOr<int64_t> Session::CountRanksOfHost(const v1::Load& load) {
-  if (join_.world_size() == 1) return 1;
+absl::StatusOr<Session::Sharing> Session::CountSharing(const v1::Load& load) {
+  if (join_.world_size() == 1) return Sharing();
   // All ranks have loaded when this returns, so that all measure the same free memory.
   const PresenceOptions presence = {absl::StrCat(load.collective_name(), "/loaded"), static_cast<int>(join_.rank()),
                                     static_cast<int>(join_.world_size()), kLoadTogether};
-  auto hosts = ExchangePresence(presence, HostId(), &store_);
-  if (!hosts.ok()) return hosts.status();
-  return std::count(hosts->begin(), hosts->end(), HostId());
+  const std::string host = absl::StrCat(HostId(), "/");
+  const std::string memory = absl::StrCat(host, context_->backend->traits().memory_id);
+  auto places = ExchangePresence(presence, memory, &store_);
+  if (!places.ok()) return places.status();
+  Sharing sharing;
+  sharing.memory = std::count(places->begin(), places->end(), memory);
+  sharing.host = std::count_if(places->begin(), places->end(),
+                               [&](const std::string& place) { return absl::StartsWith(place, host); });
+  return sharing;
 }
 
-absl::Status Session::PlanCache(const v1::Load& load, int64_t ranks_sharing) {
-  const absl::StatusOr<int64_t> free_bytes = MeasureFreeMemory();
-  if (!free_bytes.ok()) return free_bytes.status();
+absl::Status Session::PlanCache(const v1::Load& load, const Sharing& sharing) {
+  const absl::StatusOr<int64_t> host_bytes = MeasureFreeMemory();
+  if (!host_bytes.ok()) return host_bytes.status();
   MemoryRequest request;
-  request.free_bytes = *free_bytes;
-  request.ranks_sharing = ranks_sharing;
+  request.free_bytes = *host_bytes;
+  request.ranks_sharing = sharing.memory;
+  if (!context_->backend->traits().memory_id.empty()) {
+    const absl::StatusOr<int64_t> device_bytes = context_->backend->FreeBytes();
+    if (!device_bytes.ok()) return device_bytes.status();
+    request.free_bytes = *device_bytes;
+    request.host_free_bytes = *host_bytes;
+    request.ranks_of_host = sharing.host;
+  }
   request.utilization = load.memory_utilization();
   request.kv_cache_memory_bytes = static_cast<int64_t>(load.kv_cache_memory_bytes());
   request.swap_space_bytes = static_cast<int64_t>(load.swap_space_bytes());
@@ -415,9 +435,10 @@ absl::Status Session::HandleStep(const v1::Step& step, absl::Time received) {
   // The inner message is cleared, not the oneof: its arrays keep their room.
   v1::Done* done = last_done_.mutable_done();
   done->Clear();
-  if (absl::Status s = runner_->Run(step, done); !s.ok()) {
-    return absl::Status(s.code(), absl::StrCat("step ", step.step(), ": ", s.message()));
-  }
+  absl::Status status = runner_->Run(step, done);
+  // The device has come to the end of the step: what its collectives were worth is known now.
+  if (status.ok()) status = shard_.comm->Finished();
+  if (!status.ok()) return absl::Status(status.code(), absl::StrCat("step ", step.step(), ": ", status.message()));
   last_step_ = step.step();
   done->set_epoch(step.epoch());
   done->set_step(step.step());

@@ -84,11 +84,16 @@ class Session final {
   // Keys that any layer sees at most; 0 = all.
   int32_t AttentionWindow() const;
   kernels::KvCacheLayout DraftLayout() const;
-  absl::Status PlanCache(const v1::Load& load, int64_t ranks_sharing);
+  // How many ranks, this one included, draw on the memory of its backend and on that of its host.
+  struct Sharing {
+    int64_t memory = 1;
+    int64_t host = 1;
+  };
+  absl::Status PlanCache(const v1::Load& load, const Sharing& sharing);
   absl::Status HandleStart(const v1::Start& start);
   absl::Status HandleStep(const v1::Step& step, absl::Time received);
   void ReportProgress(int64_t bytes_loaded, int64_t bytes_total);
-  absl::StatusOr<int64_t> CountRanksOfHost(const v1::Load& load);
+  absl::StatusOr<Sharing> CountSharing(const v1::Load& load);
   void Fail(const absl::Status& error);
   void Free();
 

@@ -31,6 +31,7 @@ class CommunicatorSlot final : public Communicator {
   absl::Status AllGather(const float* in, float* out, int64_t count) override {
     return current_->AllGather(in, out, count);
   }
+  absl::Status Finished() override { return current_->Finished(); }
   // The session aborts the communicator itself.
   void Abort() override {}
 

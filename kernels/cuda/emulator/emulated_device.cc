@@ -19,6 +19,7 @@ constexpr int64_t kPoisonedBytes = 1 << 20;
 
 EmulatedDevice::EmulatedDevice(int64_t total_bytes) {
   facts_.name = "emulated device";
+  facts_.id = "emulated";
   facts_.major = 9;
   facts_.num_multiprocessors = 4;
   facts_.total_bytes = total_bytes;
