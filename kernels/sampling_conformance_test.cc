@@ -230,10 +230,10 @@ TEST_P(SamplingConformance, OnlyAllowedIdsAreDrawn) {
 // Only ids whose bits are set are drawn, on top of what the other edits forbid; the log-prob is that of the raw row.
 TEST_P(SamplingConformance, OnlyIdsOfTheMaskAreDrawn) {
   constexpr int64_t kVocab = 75;  // the last word is not full
-  std::vector<float> base(kVocab, 0.0f);
+  SharedVector<float> base(kVocab, 0.0f);
   base[3] = 6.0f;
   base[40] = 2.0f;
-  std::vector<float> logits = base;
+  SharedVector<float> logits = base;
   const TensorView view = MakeView(logits.data(), DType::kF32, {1, kVocab});
   const std::vector<uint32_t> mask = {0, (1u << 8) | (1u << 9) | (1u << 31), 1u << 10};  // 40, 41, 63, 74
   const std::vector<int32_t> banned = {41};

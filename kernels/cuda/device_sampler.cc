@@ -29,6 +29,7 @@ void DeviceSampler::EditLogits(const TensorView& logits, absl::Span<const LogitE
   call.ids = context_->OnDevice(absl::MakeConstSpan(edits_.ids));
   call.counts = context_->OnDevice(absl::MakeConstSpan(edits_.counts));
   call.biases = context_->OnDevice(absl::MakeConstSpan(edits_.biases));
+  call.masks = context_->OnDevice(absl::MakeConstSpan(edits_.masks));
   call.kept = context_->Room<float>(&kept_, static_cast<int64_t>(edits_.ids.size()));
   call.raw = context_->Room<float>(&results_, edits_.num_raw);
   if (!context_->Sent()) return;

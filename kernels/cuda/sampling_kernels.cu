@@ -287,6 +287,13 @@ __global__ void __launch_bounds__(kThreads) EditLogitsKernel(Rows logits, EditCa
     for (int i = thread; i < edit.num_seen; i += kThreads) raw[i] = row[call.ids[edit.seen_begin + i]];
     __syncthreads();
   }
+  if (edit.mask_begin >= 0) {
+    const uint32_t* mask = call.masks + edit.mask_begin;
+    for (int64_t i = thread; i < logits.width; i += kThreads) {
+      if ((mask[i / 32] >> (i % 32) & 1u) == 0) row[i] = -INFINITY;
+    }
+    __syncthreads();
+  }
   if (edit.num_allowed > 0) {
     const int32_t* ids = call.ids + edit.allowed_begin;
     float* kept = call.kept + edit.allowed_begin;

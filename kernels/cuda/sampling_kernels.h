@@ -52,6 +52,7 @@ void LaunchLogProbs(const Rows& logits, const int32_t* num_top, int64_t max_top,
 // One row's edits, as ranges of the arrays of EditCall.
 struct EditRow {
   int32_t row = 0;
+  int32_t mask_begin = -1;  // in EditCall::masks; -1 = none
   int32_t allowed_begin = 0, num_allowed = 0;
   int32_t bias_begin = 0, num_bias = 0;
   int32_t banned_begin = 0, num_banned = 0;
@@ -66,11 +67,12 @@ struct EditRow {
 struct EditCall {
   const EditRow* rows = nullptr;
   int64_t num_rows = 0;
-  const int32_t* ids = nullptr;     // what all begins but raw_begin count in
+  const int32_t* ids = nullptr;     // what all begins but those of masks and raw logits count in
   const int32_t* counts = nullptr;  // of seen ids, at their places
   const float* biases = nullptr;    // of bias ids, at their places
   float* kept = nullptr;            // room for the logits of allowed ids, at their places
   float* raw = nullptr;
+  const uint32_t* masks = nullptr;  // a bit for each id
 };
 
 void LaunchEditLogits(const Rows& logits, const EditCall& call, Stream stream);

@@ -20,7 +20,8 @@ bool AnyTwice(absl::Span<const std::pair<int32_t, float>> bias) {
 bool Changes(const LogitEdits& edit) {
   const bool penalties =
       edit.repetition_penalty != 1.0f || edit.frequency_penalty != 0.0f || edit.presence_penalty != 0.0f;
-  return !edit.allowed.empty() || !edit.bias.empty() || !edit.banned.empty() || (penalties && !edit.seen.empty());
+  return !edit.mask.empty() || !edit.allowed.empty() || !edit.bias.empty() || !edit.banned.empty() ||
+         (penalties && !edit.seen.empty());
 }
 
 }  // namespace
@@ -30,6 +31,7 @@ void FlatEdits::Fill(absl::Span<const LogitEdits> edits, absl::Span<const Sample
   ids.clear();
   counts.clear();
   biases.clear();
+  masks.clear();
   num_raw = 0;
   const auto add = [this](int32_t id, int32_t count, float bias) {
     ids.push_back(id);
@@ -44,6 +46,8 @@ void FlatEdits::Fill(absl::Span<const LogitEdits> edits, absl::Span<const Sample
     row.repetition_penalty = edit.repetition_penalty;
     row.frequency_penalty = edit.frequency_penalty;
     row.presence_penalty = edit.presence_penalty;
+    if (!edit.mask.empty()) row.mask_begin = static_cast<int32_t>(masks.size());
+    masks.insert(masks.end(), edit.mask.begin(), edit.mask.end());
     row.serial_bias = AnyTwice(edit.bias) ? 1 : 0;
     row.allowed_begin = static_cast<int32_t>(ids.size());
     row.num_allowed = static_cast<int32_t>(edit.allowed.size());

@@ -18,6 +18,7 @@ struct FlatEdits {
   std::vector<int32_t> ids;
   std::vector<int32_t> counts;
   std::vector<float> biases;
+  std::vector<uint32_t> masks;
   int64_t num_raw = 0;
 
   // `results` may be empty; where one wants a log-prob, the row's raw logits are to be kept.
