@@ -22,13 +22,9 @@ __device__ __forceinline__ void ForOwn(int64_t width, F&& f) {
 
 __global__ void __launch_bounds__(kNormThreads) NormKernel(NormCall call) {
   const int64_t t = blockIdx.x;
-  float* x = call.x.data + t * call.x.stride;
+  const float* x = call.x.data + t * call.x.stride;  // may be out: each thread reads and writes its own elements
   float* out = call.out.data + t * call.out.stride;
   const int64_t width = call.x.width;
-  if (call.residual != nullptr) {
-    const float* residual = call.residual + t * call.residual_stride;
-    ForOwn(width, [&](int64_t c) { x[c] += residual[c]; });  // each thread reads back only what it wrote
-  }
   float mean = 0.0f;
   if (call.subtract_mean) {
     float sum = 0.0f;

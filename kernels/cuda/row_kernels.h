@@ -31,9 +31,6 @@ struct NormCall {
   const float* squares = nullptr;
   int64_t squares_stride = 0;
   int64_t count = 0;
-  // Not null: x += residual first, and the sum is written back to x; residual's rows are residual_stride apart.
-  const float* residual = nullptr;
-  int64_t residual_stride = 0;
 };
 
 void LaunchNorm(const NormCall& call, Stream stream);
