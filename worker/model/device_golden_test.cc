@@ -13,8 +13,9 @@ class DeviceGoldenTest : public ::testing::TestWithParam<kernels::BackendUnderTe
  protected:
   // The emulator takes its time.
   bool emulated() const { return GetParam().label.rfind("emulated", 0) == 0; }
-  std::unique_ptr<ModelFixture> Load(const std::string& model) const {
+  std::unique_ptr<ModelFixture> Load(const std::string& model, int world_size = 1) const {
     FixtureOptions options;
+    options.world_size = world_size;
     options.model_dir = GoldenDir(model);
     options.make_backend = GetParam().make;
     return MustLoad(options);
@@ -54,6 +55,15 @@ TEST_P(DeviceGoldenTest, ChunksDoNotChangeABit) {
     fixture->Restart(1);
     EXPECT_EQ(Prefill(fixture.get(), 1, prompt, chunk), whole) << "chunks of " << chunk;
   }
+}
+
+// With sums in the host's order: docs/decisions/0018, 0031.
+TEST_P(DeviceGoldenTest, TwoRanksGiveTheBitsOfOne) {
+  if (GetParam().rounds_inputs) GTEST_SKIP() << "its products may choose their order by the shape";
+  const Golden golden = ReadGolden(GoldenDir("llama_gqa") + "/golden.safetensors");
+  auto one = Load("llama_gqa"), two = Load("llama_gqa", 2);
+  const std::vector<int32_t> prompt = Prompt(golden, 7);
+  EXPECT_EQ(Prefill(two.get(), 0, prompt, 256), Prefill(one.get(), 0, prompt, 256));
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, DeviceGoldenTest, ::testing::ValuesIn(kernels::BackendsUnderTest()),

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace quire::kernels::cuda::emulator {
@@ -177,6 +178,8 @@ void Run(dim3 grid, int num_threads, int64_t shared_bytes, const std::function<v
   CHECK(grid.x >= 1 && grid.y >= 1 && grid.z >= 1 && grid.y <= 65535 && grid.z <= 65535)
       << grid.x << " " << grid.y << " " << grid.z;
   CHECK_LE(shared_bytes, 48 << 10) << "more needs an attribute of the kernel";
+  static std::mutex* const one_kernel = new std::mutex;
+  const std::lock_guard<std::mutex> lock(*one_kernel);
   Block* const b = TheBlock();
   if (static_cast<int>(b->fibers.size()) < num_threads) b->fibers.resize(num_threads);
   b->warps.resize(kThreadsMax / kWarpSize);

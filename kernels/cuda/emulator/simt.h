@@ -1,7 +1,7 @@
 // CUDA's words for kernel files, on the CPU: threads of a block are fibers of the calling thread, blocks run one after
 // another. For tests only: it finds wrong indices, missing barriers and wrong sums, not the memory model's subtleties.
 //
-// Thread rule: one thread at a time runs kernels.
+// Thread rule: any thread; kernels of different threads run one after another.
 // Invariants:
 //   E1  A fiber runs until it waits at a barrier or ends. The order of fibers changes from pass to pass, so that code
 //       that needs a barrier it does not have gives other results than expected, repeatably.
