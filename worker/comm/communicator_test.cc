@@ -273,7 +273,7 @@ TEST(ShmTest, NoNameIsLeft) {
 
 TEST(FactoryTest, RefusesByName) {
   DirectoryStore store(TempDir());
-  EXPECT_TRUE(absl::IsInvalidArgument(CreateCommunicator(Options("nccl", 0, 1), &store).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(CreateCommunicator(Options("mpi", 0, 1), &store).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(CreateCommunicator(Options("single", 0, 2), &store).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(CreateCommunicator(Options("shm", 2, 2), &store).status()));
   EXPECT_STREQ((*CreateCommunicator(Options("gloo", 0, 1), &store))->Name(), "single");
