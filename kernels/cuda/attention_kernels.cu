@@ -1,7 +1,9 @@
-// One block has one query row, up to kHeadsOfBlock query heads of one kv head, and some chunks of its keys.
+// One block has up to kSlotsOfBlock slots, a slot being one query of one query head of a kv head, and some chunks of
+// their keys: a key is read once for all of them.
 //
-// A chunk in three passes: scores (groups of lanes share a key), softmax (a warp has a head), values (a warp has every
-// fourth key, a lane some columns; the warps' sums are added as ((0 + 1) + (2 + 3))).
+// A chunk in three passes: scores (groups of lanes share a key), softmax (a warp has a slot), values (a warp has every
+// fourth key, a lane some columns; the warps' sums are added as ((0 + 1) + (2 + 3))). A key that a slot does not see has
+// weight 0 there, which changes no bit of its sums.
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/numeric.cuh"
 #include "kernels/cuda/warp.cuh"
@@ -39,47 +41,68 @@ __device__ __forceinline__ float Score(const AttentionCall& call, float dot, int
   return score + call.scale * (at_key - at_query);
 }
 
-// What a block works on.
+// What a block works on. Slot s is query s / num_heads of the tile and head s % num_heads of the block's.
 struct Task {
   int64_t row, kv_head, first_head;
-  int num_heads;
-  int64_t position, first_key;
+  int num_heads, num_slots;
+  int64_t position;  // of the first query
+  int64_t window;
   const int32_t* blocks;
+
+  __device__ __forceinline__ int64_t RowOf(int slot) const { return row + slot / num_heads; }
+  __device__ __forceinline__ int64_t HeadOf(int slot) const { return first_head + slot % num_heads; }
+  __device__ __forceinline__ int64_t PositionOf(int slot) const { return position + slot / num_heads; }
+  __device__ __forceinline__ int64_t LastPosition() const { return PositionOf(num_slots - 1); }
+  __device__ __forceinline__ int64_t FirstKey(int64_t at) const {
+    return window > 0 && at >= window ? at - window + 1 : 0;
+  }
 };
 
 struct Shared {
-  float q[kHeadsOfBlock][kHeadDimMax];
-  float scores[kHeadsOfBlock][kChunkKeys];
+  float q[kSlotsOfBlock][kHeadDimMax];
+  float scores[kSlotsOfBlock][kChunkKeys];
   float values[kWarps][kHeadDimMax];
   // Of the chunk, then of all chunks so far.
-  float chunk_max[kHeadsOfBlock], chunk_sum[kHeadsOfBlock];
-  float max[kHeadsOfBlock], sum[kHeadsOfBlock];
-  float merged[kHeadsOfBlock][kHeadDimMax];
+  float chunk_max[kSlotsOfBlock], chunk_sum[kSlotsOfBlock];
+  float max[kSlotsOfBlock], sum[kSlotsOfBlock];
+  float merged[kSlotsOfBlock][kHeadDimMax];
 };
 
 __device__ __forceinline__ Task TaskOfBlock(const AttentionCall& call) {
   Task task;
   const int64_t group = call.num_heads / call.cache.num_kv_heads;
-  const int64_t tiles = (group + kHeadsOfBlock - 1) / kHeadsOfBlock;
-  task.row = call.first_row + blockIdx.x;
-  task.kv_head = blockIdx.y / tiles;
-  const int64_t begin = blockIdx.y % tiles * kHeadsOfBlock;
+  const int64_t head_tiles = (group + kSlotsOfBlock - 1) / kSlotsOfBlock;
+  const QueryTile tile = call.tiles[blockIdx.x];
+  task.row = tile.first_row;
+  task.kv_head = blockIdx.y / head_tiles;
+  const int64_t begin = blockIdx.y % head_tiles * kSlotsOfBlock;
   task.first_head = task.kv_head * group + begin;
-  task.num_heads = static_cast<int>(group - begin < kHeadsOfBlock ? group - begin : kHeadsOfBlock);
-  const int64_t sequence = call.row_sequence[task.row];
-  task.position = call.context_len[sequence] - (call.query_start[sequence + 1] - task.row);
-  task.first_key = call.window > 0 && task.position >= call.window ? task.position - call.window + 1 : 0;
-  task.blocks = call.block_tables + sequence * call.max_blocks;
+  task.num_heads = static_cast<int>(group - begin < kSlotsOfBlock ? group - begin : kSlotsOfBlock);
+  task.num_slots = task.num_heads * tile.num_queries;
+  task.position = call.context_len[tile.sequence] - (call.query_start[tile.sequence + 1] - tile.first_row);
+  task.window = call.window;
+  task.blocks = call.block_tables + tile.sequence * call.max_blocks;
   return task;
 }
 
-// Products of one key with all heads of the task, over kLanesOfKey lanes. Every lane of the warp must come here.
+// Keys of a chunk, [begin, end), that the query at a position sees; counted from the chunk's first.
+struct SeenKeys {
+  int begin, end;
+  __device__ __forceinline__ SeenKeys(const Task& task, int64_t chunk, int64_t position) {
+    const int64_t first = task.FirstKey(position) - chunk, last = position + 1 - chunk;
+    begin = static_cast<int>(first > 0 ? first : 0);
+    end = static_cast<int>(last < kChunkKeys ? last : kChunkKeys);
+  }
+  __device__ __forceinline__ bool any() const { return begin < end; }
+};
+
+// Products of one key with all slots of the task, over kLanesOfKey lanes. Every lane of the warp must come here.
 template <typename T, bool kAligned>
-__device__ __forceinline__ void KeyProducts(const T* key, bool there, const Shared& shared, int num_heads, int head_dim,
+__device__ __forceinline__ void KeyProducts(const T* key, bool there, const Shared& shared, int num_slots, int head_dim,
                                             float* dots) {
   const int part = static_cast<int>(threadIdx.x) % kLanesOfKey;
 #pragma unroll
-  for (int h = 0; h < kHeadsOfBlock; ++h) dots[h] = 0.0f;
+  for (int h = 0; h < kSlotsOfBlock; ++h) dots[h] = 0.0f;
   for (int begin = part * kPerLoad<T>; there && begin < head_dim; begin += kLanesOfKey * kPerLoad<T>) {
     float wide[kPerLoad<T>];
     if (kAligned) {
@@ -89,80 +112,84 @@ __device__ __forceinline__ void KeyProducts(const T* key, bool there, const Shar
       for (int i = 0; i < kPerLoad<T>; ++i) wide[i] = begin + i < head_dim ? ToFloat(key[begin + i]) : 0.0f;
     }
 #pragma unroll
-    for (int h = 0; h < kHeadsOfBlock; ++h) {
-      if (h >= num_heads) break;
+    for (int h = 0; h < kSlotsOfBlock; ++h) {
+      if (h >= num_slots) break;
 #pragma unroll
       for (int i = 0; i < kPerLoad<T>; ++i) dots[h] = fmaf(shared.q[h][begin + i], wide[i], dots[h]);
     }
   }
 #pragma unroll
-  for (int h = 0; h < kHeadsOfBlock; ++h) {
-    if (h < num_heads) dots[h] = GroupSum(dots[h], kLanesOfKey);
+  for (int h = 0; h < kSlotsOfBlock; ++h) {
+    if (h < num_slots) dots[h] = GroupSum(dots[h], kLanesOfKey);
   }
 }
 
-// Fills shared.scores of keys [begin, end) of the chunk that starts at `chunk`.
+// Fills shared.scores of keys [keys.begin, keys.end) of the chunk.
 template <typename T, bool kAligned>
-__device__ __forceinline__ void ChunkScores(const AttentionCall& call, const Task& task, int64_t chunk, int64_t begin,
-                                            int64_t end, Shared* shared) {
+__device__ __forceinline__ void ChunkScores(const AttentionCall& call, const Task& task, int64_t chunk, SeenKeys keys,
+                                            Shared* shared) {
   const int lane_key = static_cast<int>(threadIdx.x) / kLanesOfKey;
   const int part = static_cast<int>(threadIdx.x) % kLanesOfKey;
-  for (int64_t at = begin; at < end; at += kKeysAtOnce) {
-    const int64_t key = at + lane_key;
-    const bool there = key < end;
+  for (int at = keys.begin; at < keys.end; at += kKeysAtOnce) {
+    const int k = at + lane_key;
+    const bool there = k < keys.end;
+    const int64_t key = chunk + k;
     const T* row = nullptr;
     if (there) {
       row = CacheRow<T>(call.cache, task.blocks[key / call.cache.block_size], key % call.cache.block_size, task.kv_head,
                         0);
     }
-    float dots[kHeadsOfBlock];
-    KeyProducts<T, kAligned>(row, there, *shared, task.num_heads, call.cache.head_dim, dots);
+    float dots[kSlotsOfBlock];
+    KeyProducts<T, kAligned>(row, there, *shared, task.num_slots, call.cache.head_dim, dots);
     if (!there) continue;
 #pragma unroll
-    for (int h = 0; h < kHeadsOfBlock; ++h) {
-      if (h % kLanesOfKey != part || h >= task.num_heads) continue;
-      shared->scores[h][key - chunk] = Score(call, dots[h], task.first_head + h, task.position, key);
+    for (int s = 0; s < kSlotsOfBlock; ++s) {
+      if (s % kLanesOfKey != part || s >= task.num_slots) continue;
+      shared->scores[s][k] = Score(call, dots[s], task.HeadOf(s), task.PositionOf(s), key);
     }
   }
 }
 
-// Scores of the chunk become weights, relative to the chunk's own maximum.
-__device__ __forceinline__ void ChunkSoftmax(int num_heads, int begin, int end, Shared* shared) {
-  for (int h = WarpIndex(); h < num_heads; h += kWarps) {
-    float* scores = shared->scores[h];
+// Scores of the chunk become weights, relative to the slot's own maximum in the chunk; 0 where a slot sees no key.
+__device__ __forceinline__ void ChunkSoftmax(const Task& task, int64_t chunk, SeenKeys keys, Shared* shared) {
+  for (int s = WarpIndex(); s < task.num_slots; s += kWarps) {
+    float* scores = shared->scores[s];
+    const SeenKeys own(task, chunk, task.PositionOf(s));
     float max = kMinusInfinity;
-    for (int k = begin + Lane(); k < end; k += kWarp) max = fmaxf(max, scores[k]);
+    for (int k = own.begin + Lane(); k < own.end; k += kWarp) max = fmaxf(max, scores[k]);
     max = WarpMax(max);
     float sum = 0.0f;
-    for (int k = Lane(); k < end; k += kWarp) {  // by the key's place in the chunk: a lane's keys are always the same
-      if (k < begin) continue;
-      const float weight = expf(scores[k] - max);
-      scores[k] = weight;
+    for (int k = Lane(); k < keys.end;
+         k += kWarp) {  // by the key's place in the chunk: a lane's keys are always the same
+      const bool seen = k >= own.begin && k < own.end;
+      const float weight = seen ? expf(scores[k] - max) : 0.0f;
+      if (k >= keys.begin) scores[k] = weight;
       sum += weight;
     }
     sum = WarpSum(sum);
     if (Lane() == 0) {
-      shared->chunk_max[h] = max;
-      shared->chunk_sum[h] = sum;
+      shared->chunk_max[s] = max;
+      shared->chunk_sum[s] = sum;
     }
   }
 }
 
-// A lane's columns of the chunk's weighted values, for every head, over the keys of its warp.
+// A lane's columns of the chunk's weighted values, for every slot, over the keys of its warp.
 template <typename T, bool kAligned, int kColumns>
-__device__ __forceinline__ void ChunkValues(const AttentionCall& call, const Task& task, int64_t chunk, int64_t begin,
-                                            int64_t end, const Shared& shared, float sums[kHeadsOfBlock][kColumns]) {
+__device__ __forceinline__ void ChunkValues(const AttentionCall& call, const Task& task, int64_t chunk, SeenKeys keys,
+                                            const Shared& shared, float sums[kSlotsOfBlock][kColumns]) {
   const int head_dim = call.cache.head_dim;
   const int first = Lane() * kColumns;
 #pragma unroll
-  for (int h = 0; h < kHeadsOfBlock; ++h) {
+  for (int s = 0; s < kSlotsOfBlock; ++s) {
 #pragma unroll
-    for (int i = 0; i < kColumns; ++i) sums[h][i] = 0.0f;
+    for (int i = 0; i < kColumns; ++i) sums[s][i] = 0.0f;
   }
   if (first >= head_dim) return;
 #pragma unroll 4
-  for (int64_t key = chunk + WarpIndex(); key < end; key += kWarps) {
-    if (key < begin) continue;
+  for (int k = WarpIndex(); k < keys.end; k += kWarps) {
+    if (k < keys.begin) continue;
+    const int64_t key = chunk + k;
     const T* row =
         CacheRow<T>(call.cache, task.blocks[key / call.cache.block_size], key % call.cache.block_size, task.kv_head, 1);
     float wide[kColumns];
@@ -173,11 +200,11 @@ __device__ __forceinline__ void ChunkValues(const AttentionCall& call, const Tas
       for (int i = 0; i < kColumns; ++i) wide[i] = first + i < head_dim ? ToFloat(row[first + i]) : 0.0f;
     }
 #pragma unroll
-    for (int h = 0; h < kHeadsOfBlock; ++h) {
-      if (h >= task.num_heads) break;
-      const float weight = shared.scores[h][key - chunk];
+    for (int s = 0; s < kSlotsOfBlock; ++s) {
+      if (s >= task.num_slots) break;
+      const float weight = shared.scores[s][k];
 #pragma unroll
-      for (int i = 0; i < kColumns; ++i) sums[h][i] = fmaf(weight, wide[i], sums[h][i]);
+      for (int i = 0; i < kColumns; ++i) sums[s][i] = fmaf(weight, wide[i], sums[s][i]);
     }
   }
 }
@@ -200,54 +227,57 @@ __device__ __forceinline__ float* Partial(const AttentionCall& call, int64_t row
          (((row - call.first_row) * call.num_heads + head) * call.max_chunks + chunk) * (call.cache.head_dim + 2);
 }
 
-// Puts the chunk's answer of one head, its columns in shared.values of every warp, where it belongs.
-__device__ __forceinline__ void TakeChunk(const AttentionCall& call, const Task& task, int64_t chunk_index, bool first,
-                                          int h, Shared* shared) {
+// Puts the chunk's answer of one slot, its columns in shared.values of every warp, where it belongs.
+__device__ __forceinline__ void TakeChunk(const AttentionCall& call, const Task& task, int64_t chunk_index, int s,
+                                          Shared* shared) {
   const int head_dim = call.cache.head_dim;
   const bool split = call.num_splits > 1;
-  float* partial = split ? Partial(call, task.row, task.first_head + h, chunk_index) : nullptr;
-  const Merge merge(shared->max[h], shared->chunk_max[h], first);
+  const bool first = chunk_index == task.FirstKey(task.PositionOf(s)) / kChunkKeys;
+  float* partial = split ? Partial(call, task.RowOf(s), task.HeadOf(s), chunk_index) : nullptr;
+  const Merge merge(shared->max[s], shared->chunk_max[s], first);
   for (int d = static_cast<int>(threadIdx.x); d < head_dim; d += kThreads) {
     const float value = (shared->values[0][d] + shared->values[1][d]) + (shared->values[2][d] + shared->values[3][d]);
     if (split) {
       partial[2 + d] = value;
     } else {
-      shared->merged[h][d] = merge.Of(shared->merged[h][d], value, first);
+      shared->merged[s][d] = merge.Of(shared->merged[s][d], value, first);
     }
   }
   __syncthreads();  // all have read the maximum, and values may be written again
   if (threadIdx.x != 0) return;
   if (split) {
-    partial[0] = shared->chunk_max[h];
-    partial[1] = shared->chunk_sum[h];
+    partial[0] = shared->chunk_max[s];
+    partial[1] = shared->chunk_sum[s];
   } else {
-    shared->sum[h] = merge.Of(shared->sum[h], shared->chunk_sum[h], first);
-    shared->max[h] = merge.max;
+    shared->sum[s] = merge.Of(shared->sum[s], shared->chunk_sum[s], first);
+    shared->max[s] = merge.max;
   }
 }
 
 template <typename T, bool kAligned, int kColumns>
 __device__ __forceinline__ void AttendChunk(const AttentionCall& call, const Task& task, int64_t chunk_index,
-                                            bool first, Shared* shared) {
+                                            Shared* shared) {
   const int64_t chunk = chunk_index * kChunkKeys;
-  const int64_t begin = chunk > task.first_key ? chunk : task.first_key;
-  const int64_t end = chunk + kChunkKeys < task.position + 1 ? chunk + kChunkKeys : task.position + 1;
-  ChunkScores<T, kAligned>(call, task, chunk, begin, end, shared);
+  // Of all slots: the first query sees the oldest key, the last one the newest.
+  SeenKeys keys(task, chunk, task.position);
+  keys.end = SeenKeys(task, chunk, task.LastPosition()).end;
+  ChunkScores<T, kAligned>(call, task, chunk, keys, shared);
   __syncthreads();
-  ChunkSoftmax(task.num_heads, static_cast<int>(begin - chunk), static_cast<int>(end - chunk), shared);
+  ChunkSoftmax(task, chunk, keys, shared);
   __syncthreads();
-  float sums[kHeadsOfBlock][kColumns];
-  ChunkValues<T, kAligned, kColumns>(call, task, chunk, begin, end, *shared, sums);
+  float sums[kSlotsOfBlock][kColumns];
+  ChunkValues<T, kAligned, kColumns>(call, task, chunk, keys, *shared, sums);
 #pragma unroll
-  for (int h = 0; h < kHeadsOfBlock; ++h) {
-    if (h >= task.num_heads) break;
+  for (int s = 0; s < kSlotsOfBlock; ++s) {
+    if (s >= task.num_slots) break;
+    if (!SeenKeys(task, chunk, task.PositionOf(s)).any()) continue;
 #pragma unroll
     for (int i = 0; i < kColumns; ++i) {
       const int d = Lane() * kColumns + i;
-      if (d < call.cache.head_dim) shared->values[WarpIndex()][d] = sums[h][i];
+      if (d < call.cache.head_dim) shared->values[WarpIndex()][d] = sums[s][i];
     }
     __syncthreads();
-    TakeChunk(call, task, chunk_index, first, h, shared);
+    TakeChunk(call, task, chunk_index, s, shared);
   }
   __syncthreads();
 }
@@ -257,23 +287,24 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionCall call) 
   __shared__ Shared shared;
   const Task task = TaskOfBlock(call);
   const int head_dim = call.cache.head_dim;
-  const int64_t first_chunk = task.first_key / kChunkKeys, end_chunk = task.position / kChunkKeys + 1;
+  const int64_t first_chunk = task.FirstKey(task.position) / kChunkKeys;
+  const int64_t end_chunk = task.LastPosition() / kChunkKeys + 1;
   if (first_chunk + blockIdx.z >= end_chunk) return;
   // Zeros behind the last column: a load of eight may reach there.
   const int padded = (head_dim + kPerLoad<T> - 1) / kPerLoad<T> * kPerLoad<T>;
-  for (int h = 0; h < task.num_heads; ++h) {
-    const float* q = call.q.data + task.row * call.q.stride + (task.first_head + h) * head_dim;
-    for (int d = static_cast<int>(threadIdx.x); d < padded; d += kThreads) shared.q[h][d] = d < head_dim ? q[d] : 0.0f;
+  for (int s = 0; s < task.num_slots; ++s) {
+    const float* q = call.q.data + task.RowOf(s) * call.q.stride + task.HeadOf(s) * head_dim;
+    for (int d = static_cast<int>(threadIdx.x); d < padded; d += kThreads) shared.q[s][d] = d < head_dim ? q[d] : 0.0f;
   }
   __syncthreads();
   for (int64_t c = first_chunk + blockIdx.z; c < end_chunk; c += call.num_splits) {
-    AttendChunk<T, kAligned, kColumns>(call, task, c, c == first_chunk, &shared);
+    AttendChunk<T, kAligned, kColumns>(call, task, c, &shared);
   }
   if (call.num_splits > 1) return;
-  for (int h = 0; h < task.num_heads; ++h) {
-    float* out = call.out.data + task.row * call.out.stride + (task.first_head + h) * head_dim;
+  for (int s = 0; s < task.num_slots; ++s) {
+    float* out = call.out.data + task.RowOf(s) * call.out.stride + task.HeadOf(s) * head_dim;
     for (int d = static_cast<int>(threadIdx.x); d < head_dim; d += kThreads) {
-      out[d] = shared.merged[h][d] / shared.sum[h];
+      out[d] = shared.merged[s][d] / shared.sum[s];
     }
   }
 }
@@ -330,9 +361,9 @@ __global__ void CopyBlocksKernel(char* base, int64_t block_bytes, const int32_t*
 template <typename T, bool kAligned, int kColumns>
 void LaunchFor(const AttentionCall& call, Stream stream) {
   const int64_t group = call.num_heads / call.cache.num_kv_heads;
-  const int64_t tiles = (group + kHeadsOfBlock - 1) / kHeadsOfBlock;
+  const int64_t head_tiles = (group + kSlotsOfBlock - 1) / kSlotsOfBlock;
   const unsigned num_rows = static_cast<unsigned>(call.end_row - call.first_row);
-  const dim3 grid(num_rows, static_cast<unsigned>(call.cache.num_kv_heads * tiles),
+  const dim3 grid(static_cast<unsigned>(call.num_tiles), static_cast<unsigned>(call.cache.num_kv_heads * head_tiles),
                   static_cast<unsigned>(call.num_splits));
   Launch(AttentionKernel<T, kAligned, kColumns>, grid, kThreads, 0, stream, call);
   if (call.num_splits == 1) return;

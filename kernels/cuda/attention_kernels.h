@@ -16,7 +16,7 @@
 namespace quire::kernels::cuda {
 
 inline constexpr int64_t kChunkKeys = 128;
-inline constexpr int64_t kHeadsOfBlock = 8;  // query heads of one kv head that share a block
+inline constexpr int64_t kSlotsOfBlock = 8;  // pairs of a query and a query head that share a block and its keys
 inline constexpr int64_t kHeadDimMax = 256;
 
 // One layer of the cache.
@@ -30,13 +30,27 @@ struct CacheLayer {
   int32_t block_size = 0;
 };
 
+// Neighbouring queries of one sequence that a block answers together.
+struct QueryTile {
+  int32_t first_row = 0;
+  int32_t num_queries = 0;
+  int32_t sequence = 0;
+};
+
+// Query heads of one kv head in a block, and how many queries then fill its slots.
+inline int64_t HeadsOfBlock(int64_t group) { return group < kSlotsOfBlock ? group : kSlotsOfBlock; }
+inline int64_t QueriesOfBlock(int64_t group) { return kSlotsOfBlock / HeadsOfBlock(group); }
+
 struct AttentionCall {
-  Rows q, out;            // [num_tokens, num_heads * head_dim]
-  int64_t first_row = 0;  // the call's rows are [first_row, end_row)
-  int64_t end_row = 0;
+  Rows q, out;  // [num_tokens, num_heads * head_dim]
+  // Of the call, rows without gaps; device memory, as all arrays here.
+  const QueryTile* tiles = nullptr;
+  int64_t num_tiles = 0;
+  int64_t first_row = 0;  // of the first tile
+  int64_t end_row = 0;    // behind the last tile
   int32_t num_heads = 0;
   CacheLayer cache;
-  const int32_t* row_sequence = nullptr;  // [num_tokens] sequence of each query; device memory, as all arrays here
+  const int32_t* row_sequence = nullptr;  // [num_tokens] sequence of each query
   const int32_t* query_start = nullptr;   // [num_seqs + 1]
   const int32_t* context_len = nullptr;   // [num_seqs]
   const int32_t* block_tables = nullptr;  // [num_seqs, max_blocks]

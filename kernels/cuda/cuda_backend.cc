@@ -230,6 +230,9 @@ class CudaBackend final : public Backend {
       std::fill(row_sequence_.begin() + begin, row_sequence_.begin() + end, static_cast<int32_t>(s));
       if (end > begin) longest = std::max<int64_t>(longest, batch.context_len[s]);
     }
+    tiles_.clear();
+    TileQueries(batch.query_start, QueriesOfBlock(q.dim(1) / cache.layout.num_kv_heads), &tiles_);
+    call.tiles = context_.OnDevice(absl::MakeConstSpan(tiles_));
     call.row_sequence = context_.OnDevice(absl::MakeConstSpan(row_sequence_));
     call.query_start = context_.OnDevice(batch.query_start);
     call.context_len = context_.OnDevice(batch.context_len);
@@ -249,19 +252,24 @@ class CudaBackend final : public Backend {
   void LaunchInSlices(AttentionCall* call) {
     const int64_t group = call->num_heads / call->cache.num_kv_heads;
     SplitRequest request;
-    request.num_rows = call->q.num_rows;
-    request.blocks_per_row = call->cache.num_kv_heads * ((group + kHeadsOfBlock - 1) / kHeadsOfBlock);
+    request.num_tiles = static_cast<int64_t>(tiles_.size());
+    request.blocks_per_tile = call->cache.num_kv_heads * ((group + kSlotsOfBlock - 1) / kSlotsOfBlock);
     request.max_chunks = call->max_chunks;
-    request.workspace_bytes_per_row =
-        WorkspaceFloats(1, call->num_heads, call->max_chunks, call->cache.head_dim) * sizeof(float);
+    request.workspace_bytes_per_tile =
+        WorkspaceFloats(QueriesOfBlock(group), call->num_heads, call->max_chunks, call->cache.head_dim) *
+        static_cast<int64_t>(sizeof(float));
     request.workspace_bytes = kAttentionWorkspaceBytes;
     request.num_multiprocessors = context_.device()->facts().num_multiprocessors;
     const SplitPlan plan = PlanSplits(request);
     call->num_splits = static_cast<int32_t>(plan.num_splits);
     call->workspace = static_cast<float*>(partials_.AtLeast(kAttentionWorkspaceBytes).value());  // taken by Init
-    for (int64_t begin = 0; begin < call->q.num_rows; begin += plan.rows_per_launch) {
-      call->first_row = begin;
-      call->end_row = std::min(begin + plan.rows_per_launch, call->q.num_rows);
+    const QueryTile* const tiles = call->tiles;
+    for (int64_t begin = 0; begin < request.num_tiles; begin += plan.tiles_per_launch) {
+      call->tiles = tiles + begin;
+      call->num_tiles = std::min(plan.tiles_per_launch, request.num_tiles - begin);
+      call->first_row = tiles_[begin].first_row;
+      const QueryTile& last = tiles_[begin + call->num_tiles - 1];
+      call->end_row = last.first_row + last.num_queries;
       LaunchAttention(*call, stream());
     }
   }
@@ -391,6 +399,7 @@ class CudaBackend final : public Backend {
   Scratch partials_;  // of attention
   SwapMarks swap_marks_;
   std::vector<int32_t> row_sequence_;
+  std::vector<QueryTile> tiles_;
   std::vector<const void*> expert_data_;
 };
 

@@ -186,27 +186,43 @@ TEST(AlgorithmCache, ShapesDifferInWhatAChoiceHangsOn) {
   differs(other);
 }
 
+TEST(LaunchPlan, TilesCoverEveryQueryOnceAndNoTwoSequences) {
+  std::vector<QueryTile> tiles;
+  TileQueries({0, 1, 1, 6, 10}, 4, &tiles);  // one, none, five and four queries
+  const int expected[][3] = {{0, 1, 0}, {1, 4, 2}, {5, 1, 2}, {6, 4, 3}};
+  ASSERT_EQ(tiles.size(), 4u);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(tiles[i].first_row, expected[i][0]);
+    EXPECT_EQ(tiles[i].num_queries, expected[i][1]);
+    EXPECT_EQ(tiles[i].sequence, expected[i][2]);
+  }
+  EXPECT_EQ(QueriesOfBlock(1), 8);
+  EXPECT_EQ(QueriesOfBlock(3), 2);
+  EXPECT_EQ(QueriesOfBlock(5), 1);
+  EXPECT_EQ(QueriesOfBlock(71), 1);
+}
+
 TEST(LaunchPlan, SplitsFillTheDeviceAndFitTheWorkspace) {
   SplitRequest r;
-  r.num_rows = 1;
-  r.blocks_per_row = 8;
+  r.num_tiles = 1;
+  r.blocks_per_tile = 8;
   r.max_chunks = 100;
-  r.workspace_bytes_per_row = 1000;
+  r.workspace_bytes_per_tile = 1000;
   r.workspace_bytes = 10000;
   r.num_multiprocessors = 132;
   EXPECT_EQ(PlanSplits(r).num_splits, 66);
   r.max_chunks = 10;
   EXPECT_EQ(PlanSplits(r).num_splits, 10) << "no more than chunks";
-  r.num_rows = 20;
+  r.num_tiles = 20;
   const SplitPlan plan = PlanSplits(r);
   EXPECT_EQ(plan.num_splits, 4);
-  EXPECT_EQ(plan.rows_per_launch, 10);
-  r.num_rows = 66;
-  EXPECT_EQ(PlanSplits(r).num_splits, 1) << "the rows fill the device";
-  EXPECT_EQ(PlanSplits(r).rows_per_launch, 66);
-  r.num_rows = 1;
-  r.workspace_bytes_per_row = 10001;
-  EXPECT_EQ(PlanSplits(r).num_splits, 1) << "no room for one row's partial answers";
+  EXPECT_EQ(plan.tiles_per_launch, 10);
+  r.num_tiles = 66;
+  EXPECT_EQ(PlanSplits(r).num_splits, 1) << "the tiles fill the device";
+  EXPECT_EQ(PlanSplits(r).tiles_per_launch, 66);
+  r.num_tiles = 1;
+  r.workspace_bytes_per_tile = 10001;
+  EXPECT_EQ(PlanSplits(r).num_splits, 1) << "no room for one tile's partial answers";
   r.max_chunks = 1;
   EXPECT_EQ(PlanSplits(r).num_splits, 1);
 }

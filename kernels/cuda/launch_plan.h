@@ -7,21 +7,26 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "kernels/cuda/attention_kernels.h"
 
 namespace quire::kernels::cuda {
 
+// The tiles of a batch: neighbouring queries of one sequence, at most `queries_per_tile`, in order. Appends to `tiles`.
+// Shapes: query_start [num_seqs + 1].
+void TileQueries(absl::Span<const int32_t> query_start, int64_t queries_per_tile, std::vector<QueryTile>* tiles);
+
 struct SplitRequest {
-  int64_t num_rows = 0;
-  int64_t blocks_per_row = 0;  // without a split
-  int64_t max_chunks = 0;      // of any row
-  int64_t workspace_bytes_per_row = 0;
+  int64_t num_tiles = 0;
+  int64_t blocks_per_tile = 0;  // without a split
+  int64_t max_chunks = 0;       // of any query
+  int64_t workspace_bytes_per_tile = 0;
   int64_t workspace_bytes = 0;
   int64_t num_multiprocessors = 1;
 };
 
 struct SplitPlan {
   int64_t num_splits = 1;
-  int64_t rows_per_launch = 0;  // what the workspace holds
+  int64_t tiles_per_launch = 0;  // what the workspace holds
 };
 
 // How many blocks share a query's chunks: enough to fill the device, no more than there are chunks. Never changes a bit
