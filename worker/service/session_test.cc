@@ -392,7 +392,7 @@ TEST(SessionTest, LoadsThatCannotBeAreFailedByName) {
       {[](v1::Load* l) { l->set_max_num_seqs(0); }, {"max_num_seqs 0"}},
       {[](v1::Load* l) { l->set_max_num_batched_tokens(0); }, {"max_num_batched_tokens 0"}},
       {[](v1::Load* l) { l->set_max_model_len(4096); }, {"max_model_len 4096", "256"}},
-      {[](v1::Load* l) { l->set_collective("nccl"); }, {"nccl"}},
+      {[](v1::Load* l) { l->set_collective("mpi"); }, {"mpi"}},
       {[](v1::Load* l) { l->set_memory_utilization(3); }, {"memory_utilization 3"}},
       {[](v1::Load* l) { l->set_kv_cache_memory_bytes(128); }, {"kv_cache_memory_bytes"}},
   };
