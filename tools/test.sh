@@ -81,16 +81,19 @@ check_manifests() {
   fi
 }
 
-# Compiling needs no GPU; device tests are tagged `gpu` and `manual` and are run by hand.
+# Compiling needs no GPU; device tests are tagged `gpu` and `manual` and are run by tools/gpu/check.sh where there is one.
 check_cuda() {
-  local sources nvcc
+  local sources
+  local -a device_tests
   sources=$(find kernels -name '*.cu' | wc -l)
-  nvcc=$(command -v nvcc || command -v /usr/local/cuda/bin/nvcc || true)
-  if ((sources == 0)); then
-    echo "CUDA: no sources in the tree yet"
-  elif [[ -z $nvcc ]]; then
+  if [[ ! -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]]; then
     note "CUDA: compile $sources sources" skipped "no nvcc"
-  elif bazel_cmd build --config=cuda //kernels/cuda/...; then
+    return 0
+  fi
+  mapfile -t device_tests < <(bazel query --config=cuda 'attr(tags, "gpu", //kernels/... + //worker/...)' 2>/dev/null)
+  if ((${#device_tests[@]} == 0)); then
+    note "CUDA: compile $sources sources" failed "no test is tagged gpu"
+  elif bazel_cmd build --config=cuda //kernels/cuda/... //worker //tools/bench:gpu_ops "${device_tests[@]}"; then
     note "CUDA: compile $sources sources" passed
   else
     note "CUDA: compile $sources sources" failed
