@@ -13,10 +13,9 @@ class DeviceGoldenTest : public ::testing::TestWithParam<kernels::BackendUnderTe
  protected:
   // The emulator takes its time.
   bool emulated() const { return GetParam().label.rfind("emulated", 0) == 0; }
-  std::unique_ptr<ModelFixture> Load(const std::string& model, int world_size = 1) const {
-    FixtureOptions options;
+  std::unique_ptr<ModelFixture> Load(const GoldenCase& one, const Golden& golden, int world_size = 1) const {
+    FixtureOptions options = OptionsOf(one, golden);
     options.world_size = world_size;
-    options.model_dir = GoldenDir(model);
     options.make_backend = GetParam().make;
     return MustLoad(options);
   }
@@ -25,7 +24,7 @@ class DeviceGoldenTest : public ::testing::TestWithParam<kernels::BackendUnderTe
 TEST_P(DeviceGoldenTest, LogitsEqualTransformers) {
   for (const GoldenCase& c : GoldenCases()) {
     const Golden golden = ReadGolden(GoldenDir(c.golden) + "/golden.safetensors");
-    auto fixture = Load(c.model);
+    auto fixture = Load(c, golden);
     for (const int length : kGoldenLengths) {
       if (emulated() && length > 7) continue;
       const std::vector<float>& expected = golden.at("logits_" + std::to_string(length));
@@ -40,7 +39,7 @@ TEST_P(DeviceGoldenTest, GreedyTokensEqualTransformers) {
     const Golden golden = ReadGolden(GoldenDir(c.golden) + "/golden.safetensors");
     std::vector<int32_t> expected = ToIds(golden.at("greedy_7"));
     if (emulated()) expected.resize(4);
-    auto fixture = Load(c.model);
+    auto fixture = Load(c, golden);
     EXPECT_EQ(fixture->Greedy(1, Prompt(golden, 7), static_cast<int>(expected.size())), expected) << c.model;
   }
 }
@@ -48,7 +47,7 @@ TEST_P(DeviceGoldenTest, GreedyTokensEqualTransformers) {
 TEST_P(DeviceGoldenTest, ChunksDoNotChangeABit) {
   if (GetParam().rounds_inputs) GTEST_SKIP() << "its products may choose their order by the number of rows";
   const Golden golden = ReadGolden(GoldenDir("llama_gqa") + "/golden.safetensors");
-  auto fixture = Load("llama_gqa");
+  auto fixture = Load({"llama_gqa", "llama_gqa"}, golden);
   const std::vector<int32_t> prompt = Prompt(golden, emulated() ? 24 : 200);
   const LogitRows whole = Prefill(fixture.get(), 0, prompt, 256);
   for (const size_t chunk : {1, 5, 64}) {
@@ -61,7 +60,8 @@ TEST_P(DeviceGoldenTest, ChunksDoNotChangeABit) {
 TEST_P(DeviceGoldenTest, TwoRanksGiveTheBitsOfOne) {
   if (GetParam().rounds_inputs) GTEST_SKIP() << "its products may choose their order by the shape";
   const Golden golden = ReadGolden(GoldenDir("llama_gqa") + "/golden.safetensors");
-  auto one = Load("llama_gqa"), two = Load("llama_gqa", 2);
+  const GoldenCase model = {"llama_gqa", "llama_gqa"};
+  auto one = Load(model, golden), two = Load(model, golden, 2);
   const std::vector<int32_t> prompt = Prompt(golden, 7);
   EXPECT_EQ(Prefill(two.get(), 0, prompt, 256), Prefill(one.get(), 0, prompt, 256));
 }
