@@ -7,6 +7,7 @@
 #include <grpcpp/support/proto_buffer_reader.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/frontend/field_error.h"
@@ -41,13 +42,43 @@ std::string FindBadString(const UnknownFieldSet& fields, const Descriptor& type,
   return "";
 }
 
+// A field that was sent and that `message` has no place for: of a number that its type does not know, or encoded as
+// another type. OK if there is none. Recursion is bounded as above.
+absl::Status RefuseUnknown(const google::protobuf::Message& message, const std::string& prefix) {
+  const Descriptor& type = *message.GetDescriptor();
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  const UnknownFieldSet& unknown = reflection.GetUnknownFields(message);
+  if (!unknown.empty()) {
+    const int number = unknown.field(0).number();
+    const FieldDescriptor* known = type.FindFieldByNumber(number);
+    const std::string path = absl::StrCat(prefix, known == nullptr ? absl::StrCat(number) : known->name());
+    return FieldError(absl::StatusCode::kInvalidArgument, path,
+                      known == nullptr ? absl::StrCat("is a field number of ", type.full_name(),
+                                                      " that this server does not know; leave it unset.")
+                                       : "is encoded as another type than the protocol's.");
+  }
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field->is_map()) continue;
+    const int size = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
+    for (int i = 0; i < size; ++i) {
+      const google::protobuf::Message& inner = field->is_repeated() ? reflection.GetRepeatedMessage(message, field, i)
+                                                                    : reflection.GetMessage(message, field);
+      absl::Status status = RefuseUnknown(inner, absl::StrCat(prefix, field->name(), "."));
+      if (!status.ok()) return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ParseRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message* message) {
   {
     grpc::ByteBuffer view = bytes;  // shares the bytes
     grpc::ProtoBufferReader reader(&view);
-    if (reader.status().ok() && message->ParseFromZeroCopyStream(&reader)) return absl::OkStatus();
+    if (reader.status().ok() && message->ParseFromZeroCopyStream(&reader)) return RefuseUnknown(*message, "");
   }
   const Descriptor& type = *message->GetDescriptor();
   grpc::ByteBuffer view = bytes;

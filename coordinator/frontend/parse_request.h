@@ -16,7 +16,8 @@ class ByteBuffer;
 
 namespace quire::frontend {
 
-// Errors: INVALID_ARGUMENT not an encoding of the message's type; a string that is not UTF-8 is named (field_error.h).
+// Errors: INVALID_ARGUMENT not an encoding of the message's type. Named (field_error.h) is a string that is not UTF-8, a
+// field of another wire type than the protocol's, and one that this server does not know: nothing is ignored.
 absl::Status ParseRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message* message);
 
 }  // namespace quire::frontend

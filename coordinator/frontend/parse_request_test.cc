@@ -1,8 +1,13 @@
 #include "coordinator/frontend/parse_request.h"
 
+#include <google/protobuf/descriptor.h>
 #include <google/protobuf/stubs/logging.h>
+#include <google/protobuf/unknown_field_set.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
 
 #include "absl/strings/match.h"
 #include "coordinator/frontend/field_error.h"
@@ -10,6 +15,10 @@
 
 namespace quire::frontend {
 namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::UnknownFieldSet;
 
 grpc::ByteBuffer Bytes(const std::string& text, size_t cut) {
   const grpc::Slice slices[] = {grpc::Slice(text.substr(0, cut)), grpc::Slice(text.substr(cut))};
@@ -80,6 +89,66 @@ TEST_F(ParseRequestTest, EveryCutAndEveryFlippedByteIsAStatusNotACrash) {
     }
   }
   EXPECT_GT(refused, 20);
+}
+
+// Calls `check` with the path of every field of a request, its descriptor, and a function that wraps bytes of its message
+// into a request.
+using Wrap = std::function<std::string(const std::string&)>;
+void ForEachField(const Descriptor& type, const std::string& prefix, const Wrap& wrap,
+                  const std::function<void(const std::string&, const FieldDescriptor&, const Wrap&)>& check) {
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor& field = *type.field(i);
+    const std::string path = prefix + field.name();
+    check(path, field, wrap);
+    if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field.is_map()) continue;
+    const Wrap inner = [&field, &wrap](const std::string& bytes) {
+      UnknownFieldSet set;
+      set.AddLengthDelimited(field.number(), bytes);
+      std::string out;
+      EXPECT_TRUE(set.SerializeToString(&out));
+      return wrap(out);
+    };
+    ForEachField(*field.message_type(), path + ".", inner, check);
+  }
+}
+
+TEST_F(ParseRequestTest, EveryFieldOfAnotherTypeIsRefusedByName) {
+  int num_fields = 0;
+  const auto check = [&](const std::string& path, const FieldDescriptor& field, const Wrap& wrap) {
+    ++num_fields;
+    UnknownFieldSet set;
+    set.AddFixed64(field.number(), 1);  // the protocol has no field of eight fixed bytes in a request
+    std::string bytes;
+    ASSERT_TRUE(set.SerializeToString(&bytes));
+    v1::GenerateRequest out;
+    const absl::Status status = ParseRequest(Bytes(wrap(bytes), 0), &out);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << path;
+    EXPECT_EQ(status.message(), path + " is encoded as another type than the protocol's.");
+    EXPECT_EQ(ErrorField(status), path);
+  };
+  ForEachField(
+      *v1::GenerateRequest::descriptor(), "", [](const std::string& bytes) { return bytes; }, check);
+  EXPECT_GT(num_fields, 50);
+}
+
+TEST_F(ParseRequestTest, AFieldThatNobodyKnowsIsRefusedByNumber) {
+  UnknownFieldSet set;
+  set.AddVarint(7, 1);  // another server's
+  std::string bytes;
+  ASSERT_TRUE(set.SerializeToString(&bytes));
+  v1::GenerateRequest out;
+  absl::Status status = ParseRequest(Bytes(bytes, 0), &out);
+  EXPECT_EQ(ErrorField(status), "7");
+  EXPECT_EQ(status.message(),
+            "7 is a field number of quire.v1.GenerateRequest that this server does not know; leave it unset.");
+  v1::GenerateRequest request;
+  request.set_text("a");
+  request.mutable_sampling_params()
+      ->GetReflection()
+      ->MutableUnknownFields(request.mutable_sampling_params())
+      ->AddVarint(999, 1);
+  status = ParseRequest(Bytes(request.SerializeAsString(), 0), &out);
+  EXPECT_EQ(ErrorField(status), "sampling_params.999");
 }
 
 TEST_F(ParseRequestTest, GarbageNamesTheType) {
