@@ -49,6 +49,8 @@ ABSL_FLAG(std::string, api_key_file, "",
           "'Authorization: Bearer KEY'. Read again when it is replaced; a broken one changes nothing.");
 ABSL_FLAG(bool, allow_unauthenticated, false,
           "Serve everybody who reaches --host, though it is not loopback and nobody has to say who he is.");
+ABSL_FLAG(bool, open_metrics, false,
+          "Whoever reaches --host may read /metrics without a key, as on loopback; it tells sums over all tenants.");
 ABSL_FLAG(
     std::string, ssl_certfile, "",
     "TLS for clients: PEM file with the server's certificate and its chain; needs --ssl_keyfile. The files of TLS "

@@ -6,10 +6,12 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/access/exposure.h"
+#include "proto/loopback.h"
 
 ABSL_DECLARE_FLAG(std::string, host);
 ABSL_DECLARE_FLAG(std::string, api_key_file);
 ABSL_DECLARE_FLAG(bool, allow_unauthenticated);
+ABSL_DECLARE_FLAG(bool, open_metrics);
 ABSL_DECLARE_FLAG(std::string, ssl_certfile);
 ABSL_DECLARE_FLAG(std::string, ssl_keyfile);
 ABSL_DECLARE_FLAG(std::string, ssl_ca_certs);
@@ -30,6 +32,8 @@ absl::StatusOr<EdgeAccess> OpenEdgeAccess() {
   if (edges.tls.enabled()) {
     if (absl::Status status = access::CheckTlsFiles(edges.tls); !status.ok()) return status;
   }
+  const bool open_metrics = absl::GetFlag(FLAGS_open_metrics) || proto::IsLoopbackHost(exposure.host);
+  edges.metrics = open_metrics ? http::AuthPolicy::kOpen : http::AuthPolicy::kKey;
   edges.description = access::DescribeExposure(exposure);
   if (key_file.empty()) return edges;
   absl::StatusOr<std::unique_ptr<access::KeyRing>> keys = access::KeyRing::Open(key_file);

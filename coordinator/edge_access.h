@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/access/key_ring.h"
 #include "coordinator/access/tls_files.h"
+#include "coordinator/http/routes.h"
 
 namespace quire {
 
@@ -15,7 +16,8 @@ namespace quire {
 struct EdgeAccess {
   std::shared_ptr<const access::KeyRing> keys;  // null: --api_key_file is not given
   access::TlsFiles tls;
-  std::string description;  // for the line that says what is open
+  http::AuthPolicy metrics = http::AuthPolicy::kKey;  // of /metrics
+  std::string description;                            // for the line that says what is open
 };
 
 // Errors: FAILED_PRECONDITION --host is open to strangers; those of CheckTlsFiles and KeyRing::Open.

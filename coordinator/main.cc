@@ -121,7 +121,7 @@ absl::Status StartHttp(const EdgeAccess& edges, Process* process) {
   http::HttpServerOptions options = HttpOptions();
   options.tls = edges.tls;
   absl::StatusOr<std::unique_ptr<http::HttpServer>> server =
-      http::HttpServer::Start(options, http::ApiRoutes(process->api.get()), edges.keys);
+      http::HttpServer::Start(options, http::ApiRoutes(process->api.get(), edges.metrics), edges.keys);
   if (!server.ok()) return server.status();
   process->http = *std::move(server);
   LOG(INFO) << "listening on " << options.host << ":" << process->http->port() << " for HTTP (" << edges.description

@@ -167,7 +167,7 @@ void Connection::OnHeader() {
   }
   head_only_ = request_->method == "HEAD";
   chunked_ = message.version() >= 11;
-  keep_alive_ = parser_->keep_alive();
+  keep_alive_ = parser_->keep_alive() && !IsOld();
   if (message.version() >= 11 && message.count(beast_http::field::host) != 1) {
     return Refuse(400, "A request needs exactly one header Host.");
   }
@@ -183,6 +183,11 @@ void Connection::OnHeader() {
   }
   parser_->eager(true);
   if (Expects100(*request_) && !parser_->is_done()) Send("HTTP/1.1 100 Continue\r\n\r\n", nullptr);
+}
+
+bool Connection::IsOld() const {
+  const HttpServerOptions& options = shared_->options;
+  return !options.tls.client_ca.empty() && Clock::now() - born_ > absl::ToChronoNanoseconds(options.connection_age);
 }
 
 bool Connection::CountBody(size_t bytes) {

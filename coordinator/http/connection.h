@@ -90,6 +90,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void Refuse(int status, const char* message);
   void OnParseError(const boost::system::error_code& error);
   bool CountBody(size_t bytes);
+  bool IsOld() const;  // see connection_age
 
   // Writing; `id` is that of the exchange that wants it: an old one has no effect.
   void Reply(uint64_t id, int status, absl::string_view content_type, std::string body, const Headers& extra);
@@ -110,6 +111,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   Loop* const loop_;
   Shared* const shared_;
   const std::unique_ptr<Stream> stream_;
+  const Clock::time_point born_ = Clock::now();
   State state_ = State::kStarting;
   Clock::time_point since_;  // when the state began
 

@@ -133,7 +133,7 @@ void Load(frontend::Api* api, const ExchangePtr& exchange) {
 
 }  // namespace
 
-std::vector<Route> ApiRoutes(frontend::Api* api) {
+std::vector<Route> ApiRoutes(frontend::Api* api, AuthPolicy metrics) {
   const int64_t created = absl::ToUnixSeconds(absl::Now());
   const RouteHandler alive = [](const ExchangePtr& exchange) { exchange->Reply(200, "", ""); };
   const RouteHandler models = [api, created](const ExchangePtr& exchange) { Models(api, created, exchange); };
@@ -145,7 +145,7 @@ std::vector<Route> ApiRoutes(frontend::Api* api) {
       {"GET", "/ready", AuthPolicy::kOpen, [api](const ExchangePtr& exchange) { Ready(api, exchange); }},
       {"GET", "/version", AuthPolicy::kOpen,
        [version](const ExchangePtr& exchange) { exchange->Reply(200, kJson, version); }},
-      {"GET", "/metrics", AuthPolicy::kOpen, [api](const ExchangePtr& exchange) { ServeMetrics(api, exchange); }},
+      {"GET", "/metrics", metrics, [api](const ExchangePtr& exchange) { ServeMetrics(api, exchange); }},
       {"GET", "/", AuthPolicy::kOpen, ServeStatusPage},
       {"GET", "/status", AuthPolicy::kKey, [api](const ExchangePtr& exchange) { ServeStatus(api, exchange); }},
       {"GET", "/load", AuthPolicy::kKey, [api](const ExchangePtr& exchange) { Load(api, exchange); }},

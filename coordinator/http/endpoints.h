@@ -19,8 +19,8 @@
 
 namespace quire::http {
 
-// The API must outlive the routes.
-std::vector<Route> ApiRoutes(frontend::Api* api);
+// The API must outlive the routes. `metrics`: who may read /metrics, which tells sums over all tenants.
+std::vector<Route> ApiRoutes(frontend::Api* api, AuthPolicy metrics = AuthPolicy::kKey);
 
 }  // namespace quire::http
 

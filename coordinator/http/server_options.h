@@ -34,6 +34,8 @@ struct HttpServerOptions {
   absl::Duration idle_timeout = absl::Seconds(75);   // between requests
   absl::Duration stall_timeout = absl::Seconds(30);  // a client that takes nothing of what is written for it
   absl::Duration ping_period = absl::Seconds(15);    // of silence in a stream
+  // With certificates of clients, which are looked at only when a connection begins: a later answer is its last.
+  absl::Duration connection_age = absl::Minutes(30);
 };
 
 }  // namespace quire::http
