@@ -159,7 +159,7 @@ TEST_F(SurfaceTest, EveryRouteNeedsAKeyUnlessItIsDeclaredOpen) {
                                                                     << response.body;
       if (enters) continue;
       EXPECT_EQ(response.headers.count("www-authenticate"), 1u) << name;
-      EXPECT_EQ(json::parse(response.body)["error"]["code"], 401) << name << " with " << caller.name;
+      EXPECT_EQ(json::parse(response.body)["error"]["code"], "invalid_api_key") << name << " with " << caller.name;
     }
   }
   EXPECT_EQ(seen.size(), rows.size()) << "a row is about a route that does not exist";
