@@ -60,9 +60,14 @@ class Batch {
 
   // The exit code; 128 + signal.
   int Wait() {
-    int status = 0;
-    waitpid(pid_, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (!ended_) waitpid(pid_, &status_, 0);
+    ended_ = true;
+    return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
+  }
+
+  bool Ended() {
+    ended_ = ended_ || waitpid(pid_, &status_, WNOHANG) == pid_;
+    return ended_;
   }
 
   std::string Log() const { return ReadFile(log_); }
@@ -70,6 +75,8 @@ class Batch {
  private:
   const std::string log_;
   pid_t pid_ = 0;
+  bool ended_ = false;
+  int status_ = 0;
 };
 
 class BatchTest : public ::testing::Test {
@@ -184,8 +191,8 @@ TEST_F(BatchTest, KilledAtAnyPointItGoesOnWithEachLineExactlyOnce) {
   while (true) {
     const int until = answered + static_cast<int>(dice() % 60);
     Batch batch = Start(server.url(), {"--concurrency=6"});
-    while (answered < until && answered < kLines) absl::SleepFor(absl::Milliseconds(1));
-    if (answered >= kLines) {
+    while (answered < until && answered < kLines && !batch.Ended()) absl::SleepFor(absl::Milliseconds(1));
+    if (batch.Ended() || answered >= kLines) {
       EXPECT_EQ(batch.Wait(), 3) << batch.Log();
       break;
     }
@@ -286,7 +293,9 @@ TEST_F(BatchTest, InterruptedItEndsAtOnceAndGoesOnLater) {
   });
   WriteInput(10);
   Batch batch = Start(server.url());
-  while (Seen("prompt 9") == 0 || ReadFile(output()).empty()) absl::SleepFor(absl::Milliseconds(2));
+  while ((Seen("prompt 9") == 0 || ReadFile(output()).empty()) && !batch.Ended()) {
+    absl::SleepFor(absl::Milliseconds(2));
+  }
   batch.Signal(SIGINT);
   EXPECT_EQ(batch.Wait(), 130) << batch.Log();
   EXPECT_EQ(Ids(output()).size(), 1u);
