@@ -107,7 +107,7 @@ check_python() {
     note "Python client" skipped "--quick and --dry_run leave it out"
     return 0
   fi
-  counts=$(bazel_cmd build //coordinator //worker >&2 && tools/python/test.sh) || code=$?
+  counts=$(bazel_cmd build //coordinator //worker //tools:batch >&2 && tools/python/test.sh) || code=$?
   if ((code == 3)); then
     note "Python client" skipped "pip could not install tools/python/requirements-test.txt"
     return 0
@@ -125,7 +125,7 @@ check_clients() {
     note "public clients" skipped "--quick and --dry_run leave them out"
     return 0
   fi
-  counts=$(bazel_cmd build //coordinator //worker >&2 && tests/clients/test.sh) || code=$?
+  counts=$(bazel_cmd build //coordinator //worker //tools:batch >&2 && tests/clients/test.sh) || code=$?
   if ((code == 3)); then
     note "public clients" skipped "pip could not install tests/clients/requirements.txt"
     return 0

@@ -112,11 +112,14 @@ void ShowProgress(const Runner& runner, absl::Time start, absl::Notification* en
   if (watched) fprintf(stderr, "\r\x1b[K");
 }
 
-void Report(const Progress& p, absl::Duration time, const std::string& errors) {
+// failed_before: lines that earlier runs wrote to the errors.
+void Report(const Progress& p, int64_t failed_before, absl::Duration time, const std::string& errors) {
   fprintf(stderr, "batch: %ld of %ld lines answered (%ld before, %ld now, %ld of them failed, %ld retries) in %s: %s\n",
           p.before + p.done, p.total, p.before, p.done, p.failed, p.retries,
           absl::FormatDuration(absl::Trunc(time, absl::Milliseconds(1))).c_str(), Rates(p, time).c_str());
-  if (p.failed > 0) fprintf(stderr, "batch: the failed lines are in %s\n", errors.c_str());
+  if (p.failed + failed_before == 0) return;
+  fprintf(stderr, "batch: %ld failed lines are in %s; without that file they are tried again\n",
+          p.failed + failed_before, errors.c_str());
 }
 
 // The first signal stops the run, the second ends the process. Detached: it lives as long as the process.
@@ -142,6 +145,7 @@ int Main(const sigset_t& signals) {
   const absl::Duration sync_interval = absl::GetFlag(FLAGS_sync_interval);
   absl::StatusOr<std::unique_ptr<Journal>> output = Journal::Open(output_path, sync_interval, &done);
   if (!output.ok()) return Complain(output.status(), kExitUsage);
+  const size_t num_good = done.size();
   absl::StatusOr<std::unique_ptr<Journal>> errors = Journal::Open(errors_path, sync_interval, &done);
   if (!errors.ok()) return Complain(errors.status(), kExitUsage);
   if (!ids.ContainsAll(done)) {
@@ -150,6 +154,7 @@ int Main(const sigset_t& signals) {
                                                             "; is it of another batch?")),
                     kExitUsage);
   }
+  const int64_t failed_before = static_cast<int64_t>(done.size() - num_good);
   const int64_t total = static_cast<int64_t>(ids.size());
   const absl::Time start = absl::Now();
   // Never freed: the signal thread may hold them to the end.
@@ -163,10 +168,10 @@ int Main(const sigset_t& signals) {
   shower.join();
   (*errors)->RemoveIfEmpty();
   const Progress progress = runner->progress();
-  Report(progress, absl::Now() - start, errors_path);
+  Report(progress, failed_before, absl::Now() - start, errors_path);
   if (*interrupted) return kExitInterrupted;
   if (!status.ok()) return Complain(status, kExitStopped);
-  return progress.failed > 0 ? kExitFailedLines : 0;
+  return progress.failed + failed_before > 0 ? kExitFailedLines : 0;
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ _LOG_LINES = 12
 _NAMES = ("quire-coordinator", "coordinator")
 _BUILT = Path("bazel-bin/coordinator/coordinator")
 # What a coordinator of one program's own does not need. The user's flags come later and win.
-_OWN_FLAGS = {"host": "127.0.0.1", "grpc_port": "0", "port": "-1", "undefok": "port", "shutdown_timeout": "1s"}
+_OWN_FLAGS = {"host": "127.0.0.1", "grpc_port": "0", "port": "-1", "shutdown_timeout": "1s"}
 
 
 def _checkouts() -> Iterator[Path]:
