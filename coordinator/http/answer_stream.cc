@@ -75,7 +75,7 @@ void AnswerStream::OnEnd(size_t part, const absl::Status& status, const engine::
     if (status.ok()) {
       parts_[part].builder.End(timing);
     } else if (status_.ok()) {
-      status_ = status;
+      status_ = format_->InClientNames(part, status);
     }
     if (scheduled_) return;
     scheduled_ = true;

@@ -37,6 +37,8 @@ class AnswerFormat {
   virtual std::string Add(size_t prompt, const v1::GenerateResponse& response) = 0;
   // The last events, or the whole body. Requires: all choices of all prompts are complete.
   virtual std::string Finish() = 0;
+  // An error about a prompt's request in the words of its client. Any thread.
+  virtual absl::Status InClientNames(size_t prompt, const absl::Status& status) const = 0;
 };
 
 class AnswerStream final : public std::enable_shared_from_this<AnswerStream> {

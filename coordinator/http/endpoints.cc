@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "coordinator/frontend/field_error.h"
+#include "coordinator/frontend/validate.h"
 #include "coordinator/http/answer_stream.h"
 #include "coordinator/http/gate.h"
 #include "coordinator/http/monitor/monitor.h"
@@ -27,13 +28,18 @@ constexpr absl::string_view kModelPath = "/v1/models/";
 
 class OpenAiFormat final : public AnswerFormat {
  public:
-  OpenAiFormat(openai::AnswerOptions options, openai::AnswerInfo info) : answer_(std::move(options), std::move(info)) {}
+  OpenAiFormat(openai::ClientNames names, openai::AnswerOptions options, openai::AnswerInfo info)
+      : names_(std::move(names)), answer_(std::move(options), std::move(info)) {}
   std::string Add(size_t prompt, const v1::GenerateResponse& response) override {
     return answer_.Add(prompt, response);
   }
   std::string Finish() override { return answer_.Finish(); }
+  absl::Status InClientNames(size_t prompt, const absl::Status& status) const override {
+    return openai::InClientNames(status, names_, prompt);
+  }
 
  private:
+  const openai::ClientNames names_;
   openai::Answer answer_;
 };
 
@@ -54,6 +60,22 @@ void LabelRequests(const std::string& label, std::vector<v1::GenerateRequest>* r
   }
 }
 
+// Validation bounds the log-probs of one prompt; this those of a call, which an echo repeats for each choice.
+absl::Status CheckPromptLogprobs(const openai::Call& call, const std::vector<frontend::Prepared>& prepared) {
+  int64_t values = 0;
+  for (const frontend::Prepared& one : prepared) {
+    if (one.request.params.prompt_logprobs < 0) continue;
+    values += static_cast<int64_t>(one.request.prompt_ids.size()) * (1 + one.request.params.prompt_logprobs);
+  }
+  if (call.answer.echo) values *= call.answer.n;
+  if (values <= frontend::kPromptLogprobsMax) return absl::OkStatus();
+  return frontend::FieldError(absl::StatusCode::kInvalidArgument, call.names.prompt_logprobs,
+                              absl::StrCat("asks for too much: ", values,
+                                           " log-probs of all prompts and choices, must "
+                                           "be at most ",
+                                           frontend::kPromptLogprobsMax, "."));
+}
+
 void Generate(frontend::Api* api, openai::Endpoint endpoint, const ExchangePtr& exchange) {
   const Request& request = exchange->request();
   absl::StatusOr<openai::Call> call = endpoint == openai::Endpoint::kChat ? openai::ParseChatCompletion(request.body)
@@ -67,12 +89,13 @@ void Generate(frontend::Api* api, openai::Endpoint endpoint, const ExchangePtr& 
     if (!one.ok()) return ReplyError(exchange.get(), openai::InClientNames(one.status(), call->names, i));
     prepared.push_back(*std::move(one));
   }
+  if (absl::Status s = CheckPromptLogprobs(*call, prepared); !s.ok()) return ReplyError(exchange.get(), s);
   openai::AnswerInfo info;
   info.request_id = prepared.front().response.request_id;
   info.model = api->options().served_model_name;
   info.created = absl::ToUnixSeconds(absl::Now());
   const bool stream = call->answer.stream;
-  auto format = std::make_unique<OpenAiFormat>(std::move(call->answer), std::move(info));
+  auto format = std::make_unique<OpenAiFormat>(std::move(call->names), std::move(call->answer), std::move(info));
   AnswerStream::Start(exchange, api, std::move(prepared), stream, std::move(format));
 }
 

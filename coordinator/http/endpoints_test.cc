@@ -164,6 +164,12 @@ TEST_F(EndpointsTest, WhatIsWrongIsAnErrorBeforeAnyStream) {
   body = Completion(2000, true);
   EXPECT_EQ(error_of(body)["code"], "context_length_exceeded");
   EXPECT_EQ(HttpClient(server_->port()).Ask(Post("/v1/completions", "{not json")).status, 400);
+  // Log-probs of prompts are bounded over the whole call: 64 prompts of 800 tokens with 6 values each.
+  body = Completion(5, true);
+  body["prompt"] = std::vector<std::vector<int>>(64, std::vector<int>(800, 3));
+  body["echo"] = true;
+  body["logprobs"] = 5;
+  EXPECT_EQ(error_of(body)["param"], "logprobs");
   // One of a batch: nothing of it is begun.
   body = Completion(5, true);
   body["prompt"] = {{3, 4}, {100000}};
