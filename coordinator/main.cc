@@ -120,6 +120,8 @@ absl::Status StartHttp(const EdgeAccess& edges, Process* process) {
   if (absl::GetFlag(FLAGS_port) < 0) return absl::OkStatus();
   http::HttpServerOptions options = HttpOptions();
   options.tls = edges.tls;
+  options.on_answer = [metrics = process->metrics.get()](absl::string_view route, absl::string_view method,
+                                                         int status) { metrics->CountHttp(route, method, status); };
   absl::StatusOr<std::unique_ptr<http::HttpServer>> server =
       http::HttpServer::Start(options, http::ApiRoutes(process->api.get(), edges.metrics), edges.keys);
   if (!server.ok()) return server.status();

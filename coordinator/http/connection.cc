@@ -31,6 +31,13 @@ constexpr char kPing[] = ": ping\n\n";
 
 std::string Chunk(absl::string_view bytes) { return absl::StrCat(absl::Hex(bytes.size()), "\r\n", bytes, "\r\n"); }
 
+const char* KnownMethod(absl::string_view method) {
+  for (const char* known : {"GET", "HEAD", "POST", "OPTIONS"}) {
+    if (method == known) return known;
+  }
+  return "other";
+}
+
 bool Expects100(const Request& request) { return absl::EqualsIgnoreCase(request.Header("expect"), "100-continue"); }
 
 }  // namespace
@@ -122,6 +129,8 @@ void Connection::NextRequest() {
   parser_->header_limit(static_cast<uint32_t>(shared_->options.max_header_bytes));
   parser_->body_limit(shared_->options.max_body_bytes);
   head_only_ = false;
+  verdict_.reset();
+  method_ = "other";
   header_bytes_ = 0;
   if (input_.empty()) std::string().swap(input_);
   if (!reading_) std::string().swap(read_buffer_);
@@ -166,6 +175,7 @@ void Connection::OnHeader() {
         std::string(field.value()));
   }
   head_only_ = request_->method == "HEAD";
+  method_ = KnownMethod(request_->method);
   chunked_ = message.version() >= 11;
   keep_alive_ = parser_->keep_alive() && !IsOld();
   if (message.version() >= 11 && message.count(beast_http::field::host) != 1) {
@@ -243,6 +253,7 @@ std::string Connection::Head(int status, const Headers& extra) const {
 void Connection::Reply(uint64_t id, int status, absl::string_view content_type, std::string body,
                        const Headers& extra) {
   if (id != answering_) return;
+  Report(status);
   if (shared_->draining) keep_alive_ = false;
   std::string out = Head(status, extra);
   if (!content_type.empty()) absl::StrAppend(&out, "Content-Type: ", content_type, "\r\n");
@@ -255,6 +266,7 @@ void Connection::Reply(uint64_t id, int status, absl::string_view content_type, 
 
 void Connection::StartEvents(uint64_t id, const Headers& extra) {
   if (id != answering_) return;
+  Report(200);
   if (shared_->draining || !chunked_) keep_alive_ = false;
   held_head_ = absl::StrCat(Head(200, extra),
                             "Content-Type: text/event-stream\r\n"
@@ -335,6 +347,12 @@ void Connection::OnWritten(size_t bytes, bool ok) {
   if (answered_ && !writing_) OnAnswered();
 }
 
+void Connection::Report(int status) const {
+  if (shared_->options.on_answer == nullptr) return;
+  const Route* route = verdict_.has_value() ? verdict_->route : nullptr;
+  shared_->options.on_answer(route == nullptr ? "none" : absl::string_view(route->path), method_, status);
+}
+
 // All of the answer is with the kernel.
 void Connection::OnAnswered() {
   answered_ = false;
@@ -349,6 +367,7 @@ void Connection::OnAnswered() {
 void Connection::Gone() {
   const std::shared_ptr<ConnectionExchange> exchange = exchange_.lock();
   const bool asked = answering_ != 0;
+  if (asked && !answered_ && !events_) Report(499);
   Close();
   if (asked && exchange != nullptr) exchange->Gone();
 }

@@ -103,6 +103,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void WriteMore();
   void OnWritten(size_t bytes, bool ok);
   void OnAnswered();
+  void Report(int status) const;  // to on_answer
 
   void Gone();  // the client is
   void Linger();
@@ -122,6 +123,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   std::optional<Parser> parser_;
   size_t header_bytes_ = 0;         // of the request at hand
   std::optional<Verdict> verdict_;  // on the request at hand
+  const char* method_ = "other";    // of it
   std::unique_ptr<Request> request_;
   int64_t body_bytes_ = 0;  // of it, counted in shared_
 

@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "coordinator/access/tls_files.h"
 
@@ -28,6 +30,10 @@ struct HttpServerOptions {
   size_t inline_body_bytes = 16 << 10;
   int pool_threads = 2;
   size_t pool_queue_max = 256;
+
+  // Told of every answer, with its route's path ("none" if it got to no route), its method ("other" if it is no usual one)
+  // and its status; 499: the client left before. Called on the server's threads; may be null.
+  std::function<void(absl::string_view route, absl::string_view method, int status)> on_answer;
 
   absl::Duration header_timeout = absl::Seconds(10);  // from its first byte, or from the connection's start
   absl::Duration body_timeout = absl::Seconds(60);

@@ -237,6 +237,35 @@ TEST_F(HttpServerTest, ARequestThatNobodyAnswersIsAnswered500) {
   EXPECT_EQ(client.Ask(Get("/hello")).status, 200);
 }
 
+TEST_F(HttpServerTest, EveryAnswerIsReportedOnce) {
+  absl::Mutex mutex;
+  std::vector<std::string> answers;
+  HttpServerOptions options;
+  options.on_answer = [&](absl::string_view route, absl::string_view method, int status) {
+    absl::MutexLock lock(&mutex);
+    answers.push_back(absl::StrCat(method, " ", route, " ", status));
+  };
+  Start(options);
+  const auto ask = [this](const std::string& bytes) { HttpClient(port()).Ask(bytes); };
+  ask(Get("/hello"));
+  ask(Get("/secret/of/a/client"));
+  ask(Post("/hello", ""));
+  ask("BREW /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+  ask("GARBAGE\r\n\r\n");
+  ask(Post("/count", ""));
+  ask(Post("/drop", ""));
+  HttpClient leaves(port());
+  ASSERT_TRUE(leaves.Send(Post("/hand", "")));
+  const std::shared_ptr<Exchange> exchange = hand_.Take();
+  leaves.Close();
+  EXPECT_TRUE(WaitFor([this] { return hand_.num_gone == 1; }));
+  exchange->Reply(200, "text/plain", "too late");
+  const std::vector<std::string> expected = {"GET /hello 200", "GET none 404",    "POST none 405",  "other none 405",
+                                             "other none 400", "POST /count 200", "POST /drop 500", "POST /hand 499"};
+  absl::MutexLock lock(&mutex);
+  EXPECT_EQ(answers, expected);
+}
+
 TEST_F(HttpServerTest, AStreamHasItsHeadersAndEvents) {
   Start();
   HttpClient client(port());
