@@ -140,9 +140,9 @@ class Pod:
                 raise RuntimeError(f"{self.name}: {name} ended with {process.returncode}\n{self.log()}")
 
 
-def grpc(address, method, message, key=None):
-    """(grpc-status, body) of one unary call."""
-    command = ["curl", "--silent", "--insecure", "--max-time", "5", "--http2-prior-knowledge" if address.startswith("http:") else "--http2",
+def grpc(address, method, message, key=None, trust=("--insecure",)):
+    """(grpc-status, body) of one unary call. `trust`: curl's options; by default no certificate is checked, as the kubelet does not."""
+    command = ["curl", "--silent", *trust, "--max-time", "5", "--http2-prior-knowledge" if address.startswith("http:") else "--http2",
                "--header", "content-type: application/grpc", "--header", "te: trailers", "--data-binary", "@-", "--dump-header", "/dev/stderr",
                *(["--header", f"authorization: Bearer {key}"] if key else []), address + method]
     done = subprocess.run(command, input=b"\x00" + len(message).to_bytes(4, "big") + message, capture_output=True, check=False)
@@ -150,9 +150,9 @@ def grpc(address, method, message, key=None):
     return (status[-1].decode() if status else None), done.stdout
 
 
-def http(url, body=None, key=None):
+def http(url, body=None, key=None, trust=("--insecure",)):
     """(status, text); status 0 if nobody answers."""
-    command = ["curl", "--silent", "--insecure", "--max-time", "30", "--write-out", "\n%{http_code}", url,
+    command = ["curl", "--silent", *trust, "--max-time", "30", "--write-out", "\n%{http_code}", url,
                *(["--header", f"authorization: Bearer {key}"] if key else []),
                *(["--header", "content-type: application/json", "--data", body] if body else [])]
     text, _, status = subprocess.run(command, capture_output=True, text=True, check=False).stdout.rpartition("\n")
@@ -224,19 +224,26 @@ class Cluster:
         """Clients: without a key refused, with it served."""
         (coordinator,) = [p for p in self.pods if program_of(p.pods.containers[0]) == "coordinator"]
         flags = self.manifests.flags(coordinator.pods, coordinator.pods.containers[0])
-        scheme = "https" if "ssl_certfile" in flags else "http"
+        # As a client does: by the Service's name, which the certificate must be for.
+        scheme, name, trust = "http", f"quire.{NAMESPACE}.svc", []
+        if "ssl_certfile" in flags:
+            scheme, trust = "https", ["--cacert", os.path.join(self.secrets, "quire-server-tls", "ca.crt")]
+        for port in (flags["grpc_port"], flags["port"]):
+            trust += ["--resolve", f"{name}:{port}:{coordinator.ip}"]
         method = "/quire.v1.Generator/GetModelInfo"
-        answers = [grpc(f"{scheme}://{coordinator.ip}:{flags['grpc_port']}", method, b"", key)[0] for key in (None, "wrong", self.key)]
+        answers = [grpc(f"{scheme}://{name}:{flags['grpc_port']}", method, b"", key, trust)[0] for key in (None, "wrong", self.key)]
         print(f"  gRPC status without a key, with a wrong one, with the key: {answers}")
         if answers != ["16", "16", "0"]:
             raise RuntimeError(f"keys: {answers}\n{coordinator.log()}")
-        if "port" in flags:
-            url = f"{scheme}://{coordinator.ip}:{flags['port']}"
-            body = '{"model": "model", "prompt": "Once upon a time", "max_tokens": 12, "temperature": 0}'
-            answers = [http(url + "/v1/completions", body, key) for key in (None, "wrong", self.key)]
-            print(f"  HTTP: {[a[0] for a in answers]}, {answers[2][1][:400]}")
-            if [a[0] for a in answers] != [401, 401, 200]:
-                raise RuntimeError(f"HTTP: {answers}\n{coordinator.log()}")
+        url = f"{scheme}://{name}:{flags['port']}"
+        body = '{"model": "model", "prompt": "Once upon a time", "max_tokens": 12, "temperature": 0}'
+        answers = [http(url + "/v1/completions", body, key, trust) for key in (None, "wrong", self.key)]
+        print(f"  {url}: {[a[0] for a in answers]}, {answers[2][1][:400]}")
+        if [a[0] for a in answers] != [401, 401, 200]:
+            raise RuntimeError(f"HTTP: {answers}\n{coordinator.log()}")
+        status, page = http(url + "/metrics", trust=trust)
+        if status != 200 or "quire_num_requests_waiting" not in page:
+            raise RuntimeError(f"/metrics: {status}, {page[:300]}")
 
     def rehearse(self):
         print(f"=== {self.name}: {', '.join(p.name for p in self.pods)}")
