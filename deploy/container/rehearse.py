@@ -25,7 +25,7 @@ from renderings import rendered
 NAMESPACE = "quire"
 START_SECONDS = 120  # of everything, model included; what the probes allow is longer
 USER = "65532"
-CHANGES = {"coordinator": ["--kv_cache_memory_bytes=67108864"], "worker": ["--device=cpu", "--num_threads=1"]}
+CHANGES = {"coordinator": ["--kv_cache_memory_bytes=67108864", "--worker_device=cpu"], "worker": ["--device=cpu", "--num_threads=1"]}
 
 
 def run(*command, **options):

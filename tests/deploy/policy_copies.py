@@ -128,6 +128,8 @@ BAD_COPIES = [
     ("rank_addresses", "base", lambda o: drop(find(o, "Service", "quire-worker"), "spec", "publishNotReadyAddresses")),
     ("rank_addresses", "gpu-tp-lws", lambda o: put(group(o), "size", 4)),
     ("rank_addresses", "gpu-single", lambda o: flag(o, "coordinator", "local:1", "local:2")),
+    ("gpus_are_used", "gpu-single", lambda o: flag(o, "coordinator", "--worker_device=cuda\n", "")),
+    ("gpus_are_used", "gpu-tp-lws", lambda o: drop(rank_of_group(o), "resources", "limits", "nvidia.com/gpu")),
     ("group_environment", "gpu-tp-lws", lambda o: drop(group(o), "leaderTemplate", "spec", "containers", 0, "env")),
     ("one_coordinator", "base", lambda o: put(find(o, "Deployment", "quire-coordinator"), "spec", "replicas", 2)),
     ("one_coordinator", "base", lambda o: drop(find(o, "Deployment", "quire-coordinator"), "spec", "strategy")),

@@ -180,6 +180,16 @@ def set_addresses(manifests):
 
 
 @rule
+def gpus_are_used(manifests, binaries):
+    for pods, container, program in manifests.programs():
+        gpus = container["resources"].get("limits", {}).get("nvidia.com/gpu")
+        flag = "device" if program == "worker" else "worker_device"
+        device = manifests.flags(pods, container).get(flag, "cpu")
+        if (gpus is not None) != (device == "cuda"):
+            yield f"{pods.name}: {program} has {gpus or 'no'} GPUs and computes with --{flag}={device}"
+
+
+@rule
 def group_environment(manifests, binaries):
     """$(NAME) in arguments is replaced only if the container defines NAME."""
     for pods, container, program in manifests.programs():
