@@ -2,9 +2,10 @@
 # Installs what building and testing Quire needs, from Debian 12's own packages, and fetches one library that is not among them
 # (tools/install_xgrammar.sh). Idempotent: when all are there it ends at once and touches no network.
 #
-# usage: tools/install_deps.sh [--check | --list]
-#   --check   only say what is missing; exit code 1 if anything is
-#   --list    print the package names
+# usage: tools/install_deps.sh [--check | --list | --optional]
+#   --check     only say what is missing; exit code 1 if anything is
+#   --list      print the package names
+#   --optional  install also what some tests use where it is there and else skip: promtool and prometheus, Chromium (half a gigabyte)
 #
 # Needs root, or a sudo that asks no password, only if something is missing. kubectl is optional and not installed: Debian's own is too
 # old for deploy/. tests/deploy renders with its own reader, and compares it with kubectl where there is one.
@@ -25,6 +26,7 @@ PACKAGES=(
   # tests and benchmarks
   libgtest-dev libgmock-dev libbenchmark-dev
 )
+readonly OPTIONAL_PACKAGES=(prometheus chromium)
 readonly MAX_ATTEMPTS=3
 
 die() {
@@ -60,6 +62,7 @@ fetch_sources() {
 main() {
   case ${1:-} in
     "" | --check) ;;
+    --optional) PACKAGES+=("${OPTIONAL_PACKAGES[@]}") ;;
     --list) printf '%s\n' "${PACKAGES[@]}"; return 0 ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; return 0 ;;
     *) die "unknown option $1 (see --help)" ;;

@@ -26,7 +26,6 @@ json RanksJson(const engine::ReplicaReport& report) {
     const RankUsage usage = i < report.loads.ranks.size() ? report.loads.ranks[i] : RankUsage();
     ranks.push_back({{"backend", i < report.backends.size() ? report.backends[i] : ""},
                      {"used", usage.device_blocks_used},
-                     {"cached", usage.device_blocks_cached},
                      {"total", usage.device_blocks_total},
                      {"host_used", usage.host_blocks_used},
                      {"host_total", usage.host_blocks_total},

@@ -32,7 +32,7 @@ function milliseconds(seconds) {
 }
 
 function percent(share) {
-  return (share * 100).toFixed(share < 0.1 ? 1 : 0);
+  return (share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0);
 }
 
 function age(seconds) {
@@ -168,7 +168,7 @@ function makeReplica(index, several) {
   const scroll = element("div", "scroll");
   const table = element("table");
   const thead = element("thead"), row = element("tr");
-  for (const [name, number] of [["Rank"], ["Backend"], ["Used", 1], ["Cached", 1], ["Blocks", 1], ["Host", 1], ["Last step", 1]]) {
+  for (const [name, number] of [["Rank"], ["Backend"], ["Used", 1], ["Blocks", 1], ["Host", 1], ["Last step", 1]]) {
     const th = element("th", number ? "number" : "", name);
     th.scope = "col";
     row.append(th);
@@ -282,10 +282,10 @@ function showReplica(r, data, blockSize) {
     let row = r.ranks.children[i];
     if (!row) {
       row = element("tr");
-      for (let k = 0; k < 7; ++k) row.append(element("td", k > 1 ? "number" : ""));
+      for (let k = 0; k < 6; ++k) row.append(element("td", k > 1 ? "number" : ""));
       r.ranks.append(row);
     }
-    const cells = [i, rank.backend || "\u2013", count(rank.used), count(rank.cached), count(rank.total),
+    const cells = [i, rank.backend || "\u2013", count(rank.used), count(rank.total),
                    rank.host_total ? count(rank.host_used) + " / " + count(rank.host_total) : "\u2013", milliseconds(rank.exec_ms / 1e3).join(" ")];
     cells.forEach((text, k) => { row.children[k].textContent = text; });
   });
