@@ -45,6 +45,7 @@
 #include "coordinator/text/chat/chat_format.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/cluster_tls.h"
+#include "proto/pem_files.h"
 
 ABSL_DECLARE_FLAG(std::string, model);
 ABSL_DECLARE_FLAG(std::string, tokenizer);
@@ -53,6 +54,10 @@ ABSL_DECLARE_FLAG(bool, skip_tokenizer_init);
 ABSL_DECLARE_FLAG(int32_t, port);
 ABSL_DECLARE_FLAG(std::string, port_file);
 ABSL_DECLARE_FLAG(std::string, http_port_file);
+ABSL_DECLARE_FLAG(std::string, ssl_certfile);
+ABSL_DECLARE_FLAG(std::string, ssl_keyfile);
+ABSL_DECLARE_FLAG(std::string, cluster_certfile);
+ABSL_DECLARE_FLAG(std::string, cluster_keyfile);
 ABSL_DECLARE_FLAG(absl::Duration, shutdown_timeout);
 
 namespace quire {
@@ -66,6 +71,7 @@ constexpr char kUsage[] =
     "--flagfile=FILE reads flags from a file. Health (grpc.health.v1): \"\" = alive, \"ready\" = steps make progress.";
 
 constexpr absl::Duration kLastWords = absl::Seconds(2);
+constexpr absl::Duration kCertificatePeriod = absl::Minutes(1);
 
 // Everything that main builds, in the order of construction: each part uses only those above it.
 struct Process {
@@ -185,10 +191,29 @@ absl::Status WritePortFile(const char* flag, const std::string& path, int port) 
   return absl::InternalError(absl::StrCat("--", flag, "=", path, ": ", strerror(errno)));
 }
 
+// Reads again when the certificates in use end; their files may have been replaced.
+void NoteCertificates(metrics::Metrics* metrics) {
+  const struct {
+    const char* use;
+    std::string certificate, key;
+  } certificates[] = {{"clients", absl::GetFlag(FLAGS_ssl_certfile), absl::GetFlag(FLAGS_ssl_keyfile)},
+                      {"cluster", absl::GetFlag(FLAGS_cluster_certfile), absl::GetFlag(FLAGS_cluster_keyfile)}};
+  for (const auto& c : certificates) {
+    if (c.certificate.empty()) continue;
+    const absl::StatusOr<proto::CertificateFacts> facts = proto::ReadCertificate(c.certificate, c.key);
+    if (facts.ok()) metrics->SetCertificateEnd(c.use, absl::ToDoubleSeconds(facts->not_after - absl::UnixEpoch()));
+  }
+}
+
 // Serves until a signal comes (OK) or all engines have given up on their replicas.
 absl::Status Serve(Process* process, const sigset_t& signals) {
   bool announced = false;
+  absl::Time note_certificates = absl::InfinitePast();
   while (true) {
+    if (absl::Now() >= note_certificates) {
+      NoteCertificates(process->metrics.get());
+      note_certificates = absl::Now() + kCertificatePeriod;
+    }
     // Close watch until the first request can be served; then only a replica that is lost for good is news.
     const timespec wait = {0, announced ? 250'000'000 : 5'000'000};
     const int signal = sigtimedwait(&signals, nullptr, &wait);
