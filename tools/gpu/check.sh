@@ -144,6 +144,7 @@ main() {
     esac
   done
   find_gpu
+  [[ -d bin && -d lib ]] || tar -xzf programs.tar.gz || exit 1
   mkdir -p "$LOGS"
   LOGS=$(realpath "$LOGS")
   local cuda
@@ -152,8 +153,10 @@ main() {
   done
   export LD_LIBRARY_PATH="$PWD/lib:${LD_LIBRARY_PATH:-}"
   check_loader
-  for test in backend attention expert sampling; do timed "conformance $test" "bin/${test}_conformance_gpu_test"; done
-  timed "determinism" bin/determinism_gpu_test
+  for test in Backend Attention Expert Sampling; do
+    timed "conformance ${test,}" bin/conformance_gpu_test --gtest_filter="*${test}Conformance*"
+  done
+  timed "determinism" bin/conformance_gpu_test --gtest_filter="*BatchDeterminism*"
   timed "goldens" bin/device_golden_gpu_test
   if [[ ! $QUICK ]]; then
     timed "end to end on the CPU" cpu_texts
@@ -162,8 +165,8 @@ main() {
     timed "two ranks by NCCL on one card" two_ranks nccl
     timed "two ranks through host memory" two_ranks shm
     if command -v compute-sanitizer >/dev/null; then
-      timed "memcheck" compute-sanitizer --error-exitcode 9 bin/backend_conformance_gpu_test --gtest_filter='*gpu_exact:-*Allocate*'
-      timed "racecheck" compute-sanitizer --tool racecheck --error-exitcode 9 bin/sampling_conformance_gpu_test --gtest_filter='*Filters*:*Edits*'
+      timed "memcheck" compute-sanitizer --error-exitcode 9 bin/conformance_gpu_test --gtest_filter='*BackendConformance*gpu_exact:-*Allocate*'
+      timed "racecheck" compute-sanitizer --tool racecheck --error-exitcode 9 bin/conformance_gpu_test --gtest_filter='*Filters*:*Edits*'
     else
       note "compute-sanitizer" skipped - "not installed"
     fi

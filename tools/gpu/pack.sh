@@ -11,8 +11,7 @@ cd "$(dirname "$(realpath "$0")")/../.."
 readonly LIMIT_MIB=64
 readonly TARGETS=(
   //coordinator //worker //tools:generate //tools/bench:gpu_ops
-  //kernels/cuda:attention_conformance_gpu_test //kernels/cuda:backend_conformance_gpu_test //kernels/cuda:determinism_gpu_test
-  //kernels/cuda:expert_conformance_gpu_test //kernels/cuda:sampling_conformance_gpu_test //worker/model:device_golden_gpu_test
+  //kernels/cuda:conformance_gpu_test //worker/model:device_golden_gpu_test
 )
 # Of the target machine: the driver, CUDA, and the C library with its loader.
 readonly NOT_PACKED='linux-vdso|libcuda\.|libnvidia|libcublas|libcudart|libnccl|ld-linux|/lib(c|m|dl|rt|pthread|resolv)\.so'
@@ -88,6 +87,8 @@ main() {
   pack_libraries "$out"
   pack_data "$out"
   check_libraries "$out"
+  tar -C "$out" -czf "$out/programs.tar.gz" bin lib  # check.sh unpacks it
+  rm -rf "$out/bin" "$out/lib"
   size=$(du -sm "$out" | cut -f1)
   echo "$out: $size MiB, of $(cat "$out/revision")"
   ((size <= LIMIT_MIB)) || die "$out has $size MiB, the limit is $LIMIT_MIB"
