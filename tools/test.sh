@@ -90,7 +90,7 @@ check_cuda() {
     note "CUDA: compile $sources sources" skipped "no nvcc"
     return 0
   fi
-  mapfile -t device_tests < <(bazel query --config=cuda 'attr(tags, "gpu", //kernels/... + //worker/...)' 2>/dev/null)
+  mapfile -t device_tests < <(bazel query 'attr(tags, "gpu", //kernels/... + //worker/...)' 2>/dev/null)
   if ((${#device_tests[@]} == 0)); then
     note "CUDA: compile $sources sources" failed "no test is tagged gpu"
   elif bazel_cmd build --config=cuda //kernels/cuda/... //worker //tools/bench:gpu_ops "${device_tests[@]}"; then
