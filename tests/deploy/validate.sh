@@ -7,20 +7,9 @@ set -euo pipefail
 cd "$(dirname "$(realpath "$0")")"
 
 main() {
-  local digest venv log
-  digest=$(sha256sum requirements.txt | cut -c1-12)
-  venv=${XDG_CACHE_HOME:-$HOME/.cache}/quire/validate-$digest
-  if [[ ! -e $venv/ready ]]; then
-    log=$(mktemp)
-    rm -rf "$venv"
-    if ! { /usr/bin/python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --no-input --requirement requirements.txt; } >"$log" 2>&1; then
-      tail -n 3 "$log" >&2
-      rm -rf "$venv" "$log"
-      return 3
-    fi
-    rm -f "$log"
-    touch "$venv/ready"
-  fi
+  local venv
+  # Debian's interpreter: another one's packages may differ.
+  venv=$(PYTHON=/usr/bin/python3 ../../tools/environment.sh validate requirements.txt) || return 3
   if [[ ${1:-} == --self_test ]]; then
     "$venv/bin/python" -B validate_check.py
   else

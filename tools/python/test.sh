@@ -9,27 +9,12 @@
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/../.."
 
-readonly PYTHON=${PYTHON:-python3}
 readonly HERE=tools/python
 SCRATCH=
 
-# Prints the environment's folder; makes it if it is not there, whole or not at all.
-make_environment() {
-  local key folder
-  key=$({ "$PYTHON" -V; cat "$HERE/requirements-test.txt"; } | sha256sum | cut -c1-16)
-  folder=${XDG_CACHE_HOME:-$HOME/.cache}/quire/python-$key
-  if [[ ! -e $folder/ready ]]; then
-    rm -rf "$folder"
-    "$PYTHON" -m venv "$folder" >&2
-    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$HERE/requirements-test.txt" >&2 || return 3
-    touch "$folder/ready"
-  fi
-  echo "$folder"
-}
-
 main() {
   local environment code=0
-  environment=$(make_environment) || return 3
+  environment=$(tools/environment.sh python "$HERE/requirements-test.txt") || return 3
   SCRATCH=$(mktemp -d -t quire_python.XXXXXXXX)
   trap 'rm -rf "$SCRATCH"' EXIT
   # From a copy: a build leaves folders beside the sources.
@@ -39,18 +24,7 @@ main() {
   local types=1
   (cd "$SCRATCH/package" && "${python[@]}" -m mypy --cache-dir="$SCRATCH/mypy" quire) >&2 || types=
   "${python[@]}" -m pytest -q -p no:cacheprovider --junitxml="$SCRATCH/report.xml" "$HERE/tests" "$@" >&2 || code=$?
-  "${python[@]}" - "$SCRATCH/report.xml" "${types:-0}" <<'EOS'
-import sys
-import xml.etree.ElementTree as tree
-try:
-    suite = tree.parse(sys.argv[1]).getroot().find("testsuite")
-    bad = int(suite.get("failures")) + int(suite.get("errors"))
-    good = int(suite.get("tests")) - bad - int(suite.get("skipped"))
-except (OSError, AttributeError, tree.ParseError):
-    good, bad = 0, 1
-types = int(sys.argv[2])
-print(f"{good + types} passed, {bad + 1 - types} failed")
-EOS
+  python3 tools/pytest_report.py "$SCRATCH/report.xml" "${types:-0}" "$((1 - ${types:-0}))"
   [[ $code == 0 && $types ]]
 }
 
