@@ -194,67 +194,54 @@ TEST_P(SamplingConformance, EditsInOrderAndLogprobsOfTheRawRow) {
   EXPECT_TRUE(results[1].top.empty());
 }
 
-// A large vocabulary, where the passes skip most ids: the same draw as an exhaustive one.
-// Only allowed ids are drawn; bans and bias come on top; the log-prob is that of the raw row.
+// What 200 draws give of a row after edits, each with the log-prob that the raw row has for it.
+std::set<int32_t> DrawnAfter(Backend* backend, const LogitEdits& edits, const SharedVector<float>& base) {
+  SharedVector<float> logits = base;
+  const auto most = static_cast<int32_t>(std::max_element(base.begin(), base.end()) - base.begin());
+  const TensorView view = MakeView(logits.data(), DType::kF32, {1, static_cast<int64_t>(base.size())});
+  std::set<int32_t> drawn;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    std::copy(base.begin(), base.end(), view.as<float>());
+    SampleRow row;
+    row.seed = seed;
+    row.num_logprobs = 1;
+    std::vector<SampleResult> results(1);
+    backend->LogProbs(view, {row}, absl::MakeSpan(results));
+    backend->EditLogits(view, {edits}, absl::MakeSpan(results));
+    backend->Sample(view, {row}, absl::MakeSpan(results));
+    const SampleResult& result = results[0];
+    drawn.insert(result.token);
+    EXPECT_EQ(result.top[0].first, most) << "raw";
+    EXPECT_NEAR(result.logprob, result.top[0].second + base[result.token] - base[most], 1e-5);
+  }
+  return drawn;
+}
+
+// Only allowed ids are drawn; bans and bias come on top.
 TEST_P(SamplingConformance, OnlyAllowedIdsAreDrawn) {
   SharedVector<float> base(300, 0.0f);
   base[7] = 5.0f;
   base[20] = 3.0f;
-  SharedVector<float> logits = base;
-  const TensorView view = MakeView(logits.data(), DType::kF32, {1, 300});
   const std::vector<int32_t> allowed = {20, 21, 299}, banned = {21};
   const std::vector<std::pair<int32_t, float>> bias = {{299, 2.0f}, {7, 50.0f}};
   LogitEdits edits;
   edits.allowed = allowed;
   edits.bias = bias;
   edits.banned = banned;
-  std::set<int32_t> drawn;
-  for (uint64_t seed = 0; seed < 200; ++seed) {
-    logits = base;
-    std::copy(base.begin(), base.end(), view.as<float>());
-    SampleRow row;
-    row.seed = seed;
-    row.num_logprobs = 1;
-    std::vector<SampleResult> results(1);
-    backend_->LogProbs(view, {row}, absl::MakeSpan(results));
-    backend_->EditLogits(view, {edits}, absl::MakeSpan(results));
-    backend_->Sample(view, {row}, absl::MakeSpan(results));
-    drawn.insert(results[0].token);
-    EXPECT_EQ(results[0].top[0].first, 7) << "raw";
-    const float expected = results[0].top[0].second + base[results[0].token] - base[7];
-    EXPECT_NEAR(results[0].logprob, expected, 1e-5);
-  }
-  EXPECT_EQ(drawn, (std::set<int32_t>{20, 299}));
+  EXPECT_EQ(DrawnAfter(backend_.get(), edits, base), (std::set<int32_t>{20, 299}));
 }
 
-// Only ids whose bits are set are drawn, on top of what the other edits forbid; the log-prob is that of the raw row.
+// Only ids whose bits are set are drawn, on top of what the other edits forbid.
 TEST_P(SamplingConformance, OnlyIdsOfTheMaskAreDrawn) {
-  constexpr int64_t kVocab = 75;  // the last word is not full
-  SharedVector<float> base(kVocab, 0.0f);
+  SharedVector<float> base(75, 0.0f);  // the last word is not full
   base[3] = 6.0f;
   base[40] = 2.0f;
-  SharedVector<float> logits = base;
-  const TensorView view = MakeView(logits.data(), DType::kF32, {1, kVocab});
   const std::vector<uint32_t> mask = {0, (1u << 8) | (1u << 9) | (1u << 31), 1u << 10};  // 40, 41, 63, 74
   const std::vector<int32_t> banned = {41};
   LogitEdits edits;
   edits.mask = mask;
   edits.banned = banned;
-  std::set<int32_t> drawn;
-  for (uint64_t seed = 0; seed < 200; ++seed) {
-    std::copy(base.begin(), base.end(), view.as<float>());
-    SampleRow row;
-    row.seed = seed;
-    row.num_logprobs = 1;
-    std::vector<SampleResult> results(1);
-    backend_->LogProbs(view, {row}, absl::MakeSpan(results));
-    backend_->EditLogits(view, {edits}, absl::MakeSpan(results));
-    backend_->Sample(view, {row}, absl::MakeSpan(results));
-    drawn.insert(results[0].token);
-    EXPECT_EQ(results[0].top[0].first, 3) << "raw";
-    EXPECT_NEAR(results[0].logprob, results[0].top[0].second + base[results[0].token] - base[3], 1e-5);
-  }
-  EXPECT_EQ(drawn, (std::set<int32_t>{40, 63, 74}));
+  EXPECT_EQ(DrawnAfter(backend_.get(), edits, base), (std::set<int32_t>{40, 63, 74}));
 }
 
 // A given token is not drawn, whatever the row's filters are; its log-prob is that of the raw row.
