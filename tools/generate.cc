@@ -22,8 +22,10 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,6 +33,7 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -42,6 +45,9 @@
 
 // A negative or NaN default stands for "not given": the server's default applies.
 ABSL_FLAG(std::string, server, "127.0.0.1:50051", "host:port of the coordinator");
+ABSL_FLAG(std::string, api_key_file, "", "file with the API key; empty = none is sent");
+ABSL_FLAG(std::string, ca_file, "",
+          "PEM file of the authorities trusted with the server's certificate; empty = clear text");
 ABSL_FLAG(std::string, prompt, "", "the prompt; else the arguments, else stdin");
 ABSL_FLAG(bool, chat, false, "the prompt is a user's message: the model's chat template makes the prompt of it");
 ABSL_FLAG(std::string, system, "", "with --chat: the system message in front of it");
@@ -84,6 +90,30 @@ constexpr int kExitInterrupted = 130;
 [[noreturn]] void UsageError(const std::string& what) {
   std::cerr << "generate: " << what << "\n";
   std::exit(kExitUsage);
+}
+
+// The first line or the whole of a file that a flag names.
+std::string ReadFlagFile(const std::string& flag, const std::string& path, bool first_line) {
+  std::ifstream in(path);
+  std::string text;
+  std::getline(in, text, first_line ? '\n' : '\0');
+  absl::StripAsciiWhitespace(&text);
+  if (text.empty()) UsageError(absl::StrCat("--", flag, "=", path, ": there is nothing in it"));
+  return text;
+}
+
+std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
+  const std::string path = absl::GetFlag(FLAGS_ca_file);
+  if (path.empty()) return grpc::CreateChannel(server, grpc::InsecureChannelCredentials());
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = ReadFlagFile("ca_file", path, /*first_line=*/false);
+  return grpc::CreateChannel(server, grpc::SslCredentials(options));
+}
+
+void AddKey(grpc::ClientContext* context) {
+  const std::string path = absl::GetFlag(FLAGS_api_key_file);
+  if (path.empty()) return;
+  context->AddMetadata("authorization", absl::StrCat("Bearer ", ReadFlagFile("api_key_file", path, true)));
 }
 
 // absl splits list flags at commas and keeps the last of several, neither of which suits stop strings: takes them out
@@ -317,6 +347,7 @@ void Printer::PrintStats() const {
 
 void PrintLoads(quire::v1::Generator::Stub* stub) {
   grpc::ClientContext context;
+  AddKey(&context);
   context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(2)));
   quire::v1::GetLoadsResponse loads;
   if (!stub->GetLoads(&context, quire::v1::GetLoadsRequest(), &loads).ok()) return;
@@ -361,9 +392,10 @@ void CancelAtSignal(const sigset_t& signals, grpc::ClientContext* context, std::
 
 int Run(const GenerateRequest& request, const sigset_t& signals) {
   const std::string server = absl::GetFlag(FLAGS_server);
-  auto stub = quire::v1::Generator::NewStub(grpc::CreateChannel(server, grpc::InsecureChannelCredentials()));
+  auto stub = quire::v1::Generator::NewStub(Connect(server));
   // Never freed: the signal thread may hold it to the end.
   auto* context = new grpc::ClientContext;
+  AddKey(context);
   auto* interrupted = new std::atomic<bool>(false);
   if (absl::GetFlag(FLAGS_timeout) != absl::InfiniteDuration()) {
     context->set_deadline(absl::ToChronoTime(absl::Now() + absl::GetFlag(FLAGS_timeout)));

@@ -188,6 +188,14 @@ TEST(ApiKeys, AReplacedFileChangesWhoMayCallAndABrokenOneDoesNot) {
   EXPECT_EQ(CallWith(&cluster, first), grpc::StatusCode::OK);
   EXPECT_EQ(CallWith(&cluster, ""), grpc::StatusCode::UNAUTHENTICATED);
   EXPECT_EQ(cluster.Health(""), "SERVING");  // without a key
+  const std::string key_file = TestDir("key") + "/key", log = key_file + ".log";
+  std::ofstream(key_file) << first << "\n";
+  const std::string server = absl::StrCat("--server=127.0.0.1:", cluster.port());
+  Process with_key({"tools/generate", server, "--api_key_file=" + key_file, "--max_tokens=4", "Once"}, log);
+  EXPECT_EQ(with_key.Wait(kLong), 0) << with_key.Log();
+  Process without({"tools/generate", server, "--max_tokens=4", "Once"}, log);
+  EXPECT_EQ(without.Wait(kLong), 1);
+  EXPECT_TRUE(absl::StrContains(without.Log(), "UNAUTHENTICATED")) << without.Log();
 
   keys.Clear();
   const std::string second = keys.Add("acme");
