@@ -63,6 +63,9 @@ make_chroot() {
   cp -an /usr/share/keyrings/. "$root/usr/share/keyrings/"
   apt-config dump Acquire >"$root/etc/apt/apt.conf.d/90host"
   rm -f "$root"/var/lib/apt/lists/*_*
+  # pip as it is here, too: its settings, and the certificates that this machine trusts besides Debian's.
+  cp -a /usr/local/share/ca-certificates "$root/usr/local/share/"
+  [[ ! -e /etc/pip.conf ]] || cp -a /etc/pip.conf "$root/etc/"
   touch "$root/.quire_chroot_ready"
 }
 

@@ -29,7 +29,7 @@ bud() { buildah --root "$WORK/store" --runroot "$WORK/run" "$@"; }
 
 # Debian 12 under the names that the Containerfile asks for; apt as it is on this machine: sources and keys.
 make_base() {
-  if bud inspect --type image docker.io/library/debian:12-slim >/dev/null 2>&1; then
+  if bud inspect --type image localhost/debian:12-slim >/dev/null 2>&1; then
     echo "base: reused"
     return
   fi
@@ -47,9 +47,9 @@ make_base() {
   container=$(bud from scratch)
   bud add --quiet "$container" "$root" / >/dev/null
   bud config --cmd /bin/bash --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
-  bud commit --quiet "$container" docker.io/library/debian:12 >/dev/null
+  bud commit --quiet "$container" localhost/debian:12 >/dev/null
   bud rm "$container" >/dev/null
-  bud tag docker.io/library/debian:12 docker.io/library/debian:12-slim
+  bud tag localhost/debian:12 localhost/debian:12-slim
   rm -rf "$root"
 }
 
