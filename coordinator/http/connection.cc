@@ -360,7 +360,8 @@ void Connection::OnAnswered() {
   answering_ = 0;
   exchange_.reset();
   shared_->body_bytes -= std::exchange(body_bytes_, 0);
-  if (!keep_alive_ || shared_->draining) return Linger();
+  // What the answer's head said holds, also if the server drains since: the client may have sent its next request.
+  if (!keep_alive_) return Linger();
   NextRequest();
 }
 
