@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -36,23 +37,34 @@ constexpr int kChildSocket = 3;
 constexpr uint32_t kMessageBytesMax = 256 << 20;
 constexpr char kVocabulary = 'V', kCompiled = 'O', kRefused = 'E';  // a source has its kind as a digit
 
-// Waits until the socket can be read or written. False: the deadline has passed.
-bool Wait(int socket, short events, absl::Time deadline) {
-  while (true) {
+constexpr int kLookMs = 50;  // so often a wait looks whether it is called off
+
+// How long to wait for the other end.
+struct Patience {
+  absl::Time deadline = absl::InfiniteFuture();
+  const std::atomic<bool>* called_off = nullptr;  // null = never
+};
+
+// Waits until the socket can be read or written. False: too late, or called off.
+bool Wait(int socket, short events, const Patience& patience) {
+  while (patience.called_off == nullptr || !*patience.called_off) {
+    const absl::Time deadline = patience.deadline;
     const int64_t ms = deadline == absl::InfiniteFuture() ? -1 : absl::ToInt64Milliseconds(deadline - absl::Now());
     if (deadline != absl::InfiniteFuture() && ms <= 0) return false;
     pollfd wait = {socket, events, 0};
-    const int ready = poll(&wait, 1, static_cast<int>(std::min<int64_t>(ms, 60'000)));
+    const int64_t most = patience.called_off == nullptr ? 60'000 : kLookMs;
+    const int ready = poll(&wait, 1, static_cast<int>(ms < 0 ? most : std::min(ms, most)));
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) return true;  // the call that follows fails and says why
   }
+  return false;
 }
 
 // Moves all of `size` bytes by `call`, which is send or recv. Errors: DEADLINE_EXCEEDED; UNAVAILABLE the other end left.
 template <typename Call>
-absl::Status MoveAll(int socket, short events, absl::Time deadline, size_t size, const Call& call) {
+absl::Status MoveAll(int socket, short events, const Patience& patience, size_t size, const Call& call) {
   for (size_t done = 0; done < size;) {
-    if (!Wait(socket, events, deadline)) return absl::DeadlineExceededError("too late");
+    if (!Wait(socket, events, patience)) return absl::DeadlineExceededError("too late");
     const ssize_t n = call(done, size - done);
     if (n > 0) {
       done += static_cast<size_t>(n);
@@ -63,28 +75,28 @@ absl::Status MoveAll(int socket, short events, absl::Time deadline, size_t size,
   return absl::OkStatus();
 }
 
-absl::Status Send(int socket, char what, const std::string& body, absl::Time deadline) {
+absl::Status Send(int socket, char what, const std::string& body, const Patience& patience) {
   const auto size = static_cast<uint32_t>(body.size());
   std::string message(5, what);
   for (int i = 0; i < 4; ++i) message[1 + i] = static_cast<char>(size >> (8 * i) & 0xff);
   message += body;
-  return MoveAll(socket, POLLOUT, deadline, message.size(), [&](size_t at, size_t n) {
+  return MoveAll(socket, POLLOUT, patience, message.size(), [&](size_t at, size_t n) {
     return send(socket, message.data() + at, n, MSG_NOSIGNAL | MSG_DONTWAIT);
   });
 }
 
-absl::Status Receive(int socket, char* what, std::string* body, absl::Time deadline) {
+absl::Status Receive(int socket, char* what, std::string* body, const Patience& patience) {
   unsigned char head[5];
   const auto receive = [&](void* to) {
     return [socket, to](size_t at, size_t n) { return recv(socket, static_cast<char*>(to) + at, n, MSG_DONTWAIT); };
   };
-  if (absl::Status s = MoveAll(socket, POLLIN, deadline, sizeof(head), receive(head)); !s.ok()) return s;
+  if (absl::Status s = MoveAll(socket, POLLIN, patience, sizeof(head), receive(head)); !s.ok()) return s;
   uint32_t size = 0;
   for (int i = 0; i < 4; ++i) size |= uint32_t{head[1 + i]} << (8 * i);
   if (size > kMessageBytesMax) return absl::ResourceExhaustedError(absl::StrCat("a message of ", size, " bytes"));
   *what = static_cast<char>(head[0]);
   body->resize(size);
-  return MoveAll(socket, POLLIN, deadline, size, receive(&(*body)[0]));
+  return MoveAll(socket, POLLIN, patience, size, receive(&(*body)[0]));
 }
 
 std::string JoinTokens(const std::vector<std::string>& tokens) {
@@ -115,7 +127,7 @@ std::vector<std::string> SplitTokens(const std::string& joined) {
   const rlimit memory = {memory_bytes, memory_bytes}, none = {0, 0};
   setrlimit(RLIMIT_AS, &memory);
   setrlimit(RLIMIT_CORE, &none);
-  const absl::Time never = absl::InfiniteFuture();
+  const Patience never;
   char what = 0;
   std::string body;
   if (!Receive(kChildSocket, &what, &body, never).ok() || what != kVocabulary) _exit(1);
@@ -169,7 +181,7 @@ absl::Status CompilerProcess::Start(absl::Time deadline) {
     close(socket_);
     return absl::InternalError(absl::StrCat("cannot start ", program_, ": ", strerror(error)));
   }
-  return Send(socket_, kVocabulary, vocabulary_, deadline);
+  return Send(socket_, kVocabulary, vocabulary_, {deadline, &called_off_});
 }
 
 absl::StatusOr<std::string> CompilerProcess::Compile(const GrammarSource& source, absl::Duration timeout) {
@@ -177,8 +189,8 @@ absl::StatusOr<std::string> CompilerProcess::Compile(const GrammarSource& source
   absl::Status status = pid_ < 0 ? Start(deadline) : absl::OkStatus();
   char what = static_cast<char>('0' + static_cast<int>(source.kind));
   std::string body;
-  if (status.ok()) status = Send(socket_, what, source.text, deadline);
-  if (status.ok()) status = Receive(socket_, &what, &body, deadline);
+  if (status.ok()) status = Send(socket_, what, source.text, {deadline, &called_off_});
+  if (status.ok()) status = Receive(socket_, &what, &body, {deadline, &called_off_});
   if (status.ok() && what == kCompiled) return body;
   if (status.ok()) return absl::InvalidArgumentError(absl::StrCat("cannot be compiled: ", body));
   Kill();

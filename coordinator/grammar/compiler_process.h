@@ -2,9 +2,9 @@
 // there is no way to stop a thread. The process is this program again (RunCompilerIfAsked), with a limit on its memory;
 // it is started when the first grammar comes, and killed when one takes too long.
 //
-// Thread rule: one thread uses a CompilerProcess.
+// Thread rule: one thread uses a CompilerProcess; another one may call it off.
 // Invariants:
-//   P1  Compile returns within its time limit, whatever the source is.
+//   P1  Compile returns within its time limit, whatever the source is, and soon once it is called off.
 //   P2  The process ends with the thread that started it, and with this object.
 //   P3  It inherits no descriptor but its one socket.
 #ifndef QUIRE_COORDINATOR_GRAMMAR_COMPILER_PROCESS_H_
@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ class CompilerProcess final {
   // INTERNAL no process can be had.
   absl::StatusOr<std::string> Compile(const GrammarSource& source, absl::Duration timeout);
 
+  // Compile gives up now and from now on. Any thread.
+  void CallOff() { called_off_ = true; }
+
  private:
   absl::Status Start(absl::Time deadline);
   void Kill();
@@ -41,6 +45,7 @@ class CompilerProcess final {
   const size_t memory_bytes_;
   pid_t pid_ = -1;
   int socket_ = -1;
+  std::atomic<bool> called_off_{false};
 };
 
 // In main, before anything else: in the compiler's process this serves and does not return.

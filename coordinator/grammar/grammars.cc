@@ -111,6 +111,7 @@ class Grammars::Impl : public std::enable_shared_from_this<Grammars::Impl> {
   std::unordered_map<std::string, std::list<EntryPtr>::iterator> by_key_ ABSL_GUARDED_BY(mu_);
   size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of the entries that are done
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mu_);
+  CompilerProcess* process_ ABSL_GUARDED_BY(mu_) = nullptr;  // of the compiling thread, while it has one
 
   absl::Mutex mask_mu_;
   bool mask_stopping_ ABSL_GUARDED_BY(mask_mu_) = false;
@@ -215,6 +216,7 @@ void Grammars::Impl::Stop() {
   {
     absl::MutexLock lock(&mu_);
     stopping_ = true;
+    if (process_ != nullptr) process_->CallOff();
     threads.swap(threads_);
   }
   {
@@ -234,12 +236,19 @@ void Grammars::Impl::CompileLoop(int32_t vocab_size) {
   std::vector<std::string> token_bytes = AllTokenBytes(vocab_size);
   absl::StatusOr<std::shared_ptr<const Vocabulary>> vocabulary = Vocabulary::Make(token_bytes);
   CompilerProcess process(options_.program, std::move(token_bytes), options_.compiler_memory_bytes);
+  {
+    absl::MutexLock lock(&mu_);
+    process_ = &process;
+  }
   while (true) {
     EntryPtr entry;
     {
       absl::MutexLock lock(&mu_);
       mu_.Await(absl::Condition(this, &Impl::HasWork));
-      if (stopping_) return;
+      if (stopping_) {
+        process_ = nullptr;
+        return;
+      }
       entry = pending_.front();
     }
     Finish(entry.get(), vocabulary.ok() ? CompileOne(entry->source, **vocabulary, &process) : vocabulary.status());

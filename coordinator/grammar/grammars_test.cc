@@ -179,6 +179,16 @@ TEST_F(GrammarsTest, ASlowSourceEndsItsRequestOnly) {
   EXPECT_LT(absl::Now() - start, absl::Milliseconds(900)) << "it is known to be slow";
 }
 
+TEST_F(GrammarsTest, TheEndWaitsForNoCompiler) {
+  GrammarOptions options;
+  options.compile_timeout = absl::Hours(24);
+  Make(options);
+  auto constraint = Constrain(GrammarKind::kJsonSchema, SlowSchema());
+  absl::SleepFor(absl::Milliseconds(200));  // most likely it compiles by now
+  EXPECT_FALSE(constraint->ready());
+  grammars_.reset();
+}
+
 TEST_F(GrammarsTest, AGreedySourceEndsItsRequestOnly) {
   GrammarOptions options;
   options.compiler_memory_bytes = size_t{4} << 20;  // not enough for anything
