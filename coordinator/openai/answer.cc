@@ -50,28 +50,30 @@ std::string Answer::Add(size_t prompt, const v1::GenerateResponse& response) {
   return "";
 }
 
+template <typename Message>
+size_t Answer::TakeCounts(size_t prompt, const Message& message) {
+  CHECK_LT(message.index(), options_.n) << id_;
+  const size_t index = prompt * options_.n + message.index();
+  choices_[index].completion_tokens = message.completion_tokens();
+  Prompt& about = prompts_[prompt];
+  about.prompt_tokens = message.prompt_tokens();
+  about.cached_tokens = message.cached_tokens();
+  if (message.has_input_logprobs()) about.logprobs = message.input_logprobs();
+  return index;
+}
+
 std::string Answer::AddChunk(size_t prompt, const v1::GenerateResponse::Chunk& chunk) {
   CHECK(options_.stream) << id_;
-  CHECK_LT(chunk.index(), options_.n) << id_;
-  const size_t index = prompt * options_.n + chunk.index();
+  const size_t index = TakeCounts(prompt, chunk);
   Choice& choice = choices_[index];
-  Prompt& about = prompts_[prompt];
-  about.prompt_tokens = chunk.prompt_tokens();
-  about.cached_tokens = chunk.cached_tokens();
-  choice.completion_tokens = chunk.completion_tokens();
-  if (chunk.has_input_logprobs()) about.logprobs = chunk.input_logprobs();
+  const Prompt& about = prompts_[prompt];
   return Say(prompt, index, chunk.text(), Logprobs(about, chunk.output_logprobs(), &choice), /*at_end=*/false);
 }
 
 std::string Answer::AddComplete(size_t prompt, const v1::GenerateResponse::Complete& complete) {
-  CHECK_LT(complete.index(), options_.n) << id_;
-  const size_t index = prompt * options_.n + complete.index();
+  const size_t index = TakeCounts(prompt, complete);
   Choice& choice = choices_[index];
-  Prompt& about = prompts_[prompt];
-  about.prompt_tokens = complete.prompt_tokens();
-  about.cached_tokens = complete.cached_tokens();
-  choice.completion_tokens = complete.completion_tokens();
-  if (complete.has_input_logprobs()) about.logprobs = complete.input_logprobs();
+  const Prompt& about = prompts_[prompt];
   const std::string logprobs = Logprobs(about, complete.output_logprobs(), &choice);
   if (options_.endpoint == Endpoint::kChat) {
     std::string events = Say(prompt, index, complete.text(), logprobs, /*at_end=*/true);
@@ -107,14 +109,9 @@ std::string Answer::Say(size_t prompt, size_t index, const std::string& text, co
 }
 
 void Answer::StoreBody(size_t prompt, const v1::GenerateResponse::Complete& complete) {
-  CHECK_LT(complete.index(), options_.n) << id_;
-  const size_t index = prompt * options_.n + complete.index();
+  const size_t index = TakeCounts(prompt, complete);
   Choice& choice = choices_[index];
-  Prompt& about = prompts_[prompt];
-  about.prompt_tokens = complete.prompt_tokens();
-  about.cached_tokens = complete.cached_tokens();
-  choice.completion_tokens = complete.completion_tokens();
-  if (complete.has_input_logprobs()) about.logprobs = complete.input_logprobs();
+  const Prompt& about = prompts_[prompt];
   const std::string logprobs = Logprobs(about, complete.output_logprobs(), &choice);
   absl::StrAppend(&choice.body, R"({"index":)", index);
   if (options_.endpoint == Endpoint::kChat) {

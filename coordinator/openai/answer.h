@@ -58,6 +58,9 @@ class Answer {
     v1::InputLogprobs logprobs;
   };
 
+  // What every message says of its prompt and choice; returns the choice's index. A chunk or a complete.
+  template <typename Message>
+  size_t TakeCounts(size_t prompt, const Message& message);
   std::string AddChunk(size_t prompt, const v1::GenerateResponse::Chunk& chunk);
   std::string AddComplete(size_t prompt, const v1::GenerateResponse::Complete& complete);
   void StoreBody(size_t prompt, const v1::GenerateResponse::Complete& complete);
